@@ -1,0 +1,373 @@
+//! The table of fields: every key that may stand in a line, with its unit, its lines and its meaning.
+//!
+//! It is the only place where a key is spelled. The encoder takes from it how a value is printed and
+//! when it is left out, the decoder what a value must look like, and `docs/FIELDS.md` is made of it.
+
+/// How a value is written, and in what unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A whole number of things.
+    Count,
+    /// Whole bytes.
+    Bytes,
+    /// Whole KiB.
+    Kib,
+    /// Whole milliseconds.
+    Ms,
+    /// Milliseconds with one decimal.
+    MsTenths,
+    /// Whole seconds.
+    Seconds,
+    /// Per cent with one decimal.
+    Percent,
+    /// A plain number with two decimals: loads, CPUs.
+    Hundredths,
+    /// Text of at most this many bytes as it stands in the line, between its quotes.
+    Text(usize),
+}
+
+impl Unit {
+    /// Decimals that a number of this unit is printed with; `None` for text.
+    #[must_use]
+    pub const fn decimals(self) -> Option<u8> {
+        match self {
+            Self::Count | Self::Bytes | Self::Kib | Self::Ms | Self::Seconds => Some(0),
+            Self::MsTenths | Self::Percent => Some(1),
+            Self::Hundredths => Some(2),
+            Self::Text(_) => None,
+        }
+    }
+
+    /// The unit as documentation names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Bytes => "bytes",
+            Self::Kib => "KiB",
+            Self::Ms => "ms",
+            Self::MsTenths => "ms, one decimal",
+            Self::Seconds => "s",
+            Self::Percent => "%, one decimal",
+            Self::Hundredths => "two decimals",
+            Self::Text(_) => "text",
+        }
+    }
+}
+
+/// When a field stands in its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Print {
+    /// Always; empty (`key=`) when the reading is absent.
+    Contract,
+    /// Whenever there is a reading, zero included.
+    Known,
+    /// Only when the reading is over zero; `supports` tells whether a missing one means zero.
+    OverZero,
+}
+
+impl Print {
+    /// The rule as documentation names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Contract => "always, empty when unread",
+            Self::Known => "when known",
+            Self::OverZero => "over 0",
+        }
+    }
+}
+
+/// A kind of line: a sample, or one of the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No `event` key: the readings of one moment.
+    Sample,
+    /// The first line of a run.
+    Start,
+    /// The short of `start`, every five minutes.
+    About,
+    /// The last line of a run that could still speak.
+    Stop,
+    /// The kernel killed a process for memory.
+    KmsgOom,
+    /// The kernel's message ring overran the reader.
+    KmsgLost,
+    /// A source or sink stopped working or came back.
+    Degraded,
+    /// A setting was clamped or ignored.
+    Config,
+}
+
+impl Kind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 8] = [
+        Self::Sample,
+        Self::Start,
+        Self::About,
+        Self::Stop,
+        Self::KmsgOom,
+        Self::KmsgLost,
+        Self::Degraded,
+        Self::Config,
+    ];
+
+    /// The value of the `event` key; `None` for a sample.
+    #[must_use]
+    pub const fn event(self) -> Option<&'static str> {
+        match self {
+            Self::Sample => None,
+            Self::Start => Some("start"),
+            Self::About => Some("about"),
+            Self::Stop => Some("stop"),
+            Self::KmsgOom => Some("kmsg.oom"),
+            Self::KmsgLost => Some("kmsg.lost"),
+            Self::Degraded => Some("degraded"),
+            Self::Config => Some("config"),
+        }
+    }
+
+    /// What the line says, in a sentence.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Sample => "The readings of one moment, at each interval.",
+            Self::Start => "The first line of a run: the guest, the settings, what can be read in it.",
+            Self::About => "The short of `start`, every five minutes, for trails that lost their beginning.",
+            Self::Stop => "The last line of a run that could still speak.",
+            Self::KmsgOom => "The kernel killed a process for memory; one line a victim.",
+            Self::KmsgLost => "The kernel's message ring overran the reader.",
+            Self::Degraded => "A source or sink stopped working, changed its trouble, or came back.",
+            Self::Config => "A setting was clamped or ignored, or a default was used in its place.",
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The key as it stands in the line.
+    pub key: &'static str,
+    /// How the value is written.
+    pub unit: Unit,
+    /// When it stands there.
+    pub print: Print,
+    /// The lines it can stand in.
+    pub kinds: &'static [Kind],
+    /// The widest number that a guest of 64 GiB prints; a text is as wide as its unit says.
+    pub widest: &'static str,
+    /// What it means and where it comes from.
+    pub about: &'static str,
+}
+
+macro_rules! fields {
+    ($($name:ident $key:literal $unit:expr, $print:ident, [$($kind:ident),+], $widest:literal, $about:literal;)+) => {
+        $(
+            #[doc = concat!("`", $key, "`: ", $about)]
+            pub const $name: &Field = &Field {
+                key: $key,
+                unit: $unit,
+                print: Print::$print,
+                kinds: &[$(Kind::$kind),+],
+                widest: $widest,
+                about: $about,
+            };
+        )+
+        /// Every field, in the order in which lines print them.
+        pub const ALL: &[&Field] = &[$($name),+];
+    };
+}
+
+use Unit::{Bytes, Count, Hundredths, Kib, Ms, MsTenths, Percent, Seconds, Text};
+
+fields! {
+    // Who writes and where.
+    PROBE_VERSION "probe.version" Text(32), Known, [Start, About], "", "version of the probe";
+    GUEST_OS "guest.os" Text(16), Known, [Start], "", "operating system, as `uname -s`, in lower case";
+    GUEST_ARCH "guest.arch" Text(16), Known, [Start], "", "machine, as `uname -m`";
+    GUEST_KERNEL "guest.kernel" Text(65), Known, [Start], "", "kernel release, as `uname -r`";
+    GUEST_CPUS "guest.cpus" Count, Known, [Start], "256", "CPUs online: the `cpuN` rows of /proc/stat";
+    BOOT_ID "boot.id" Text(36), Known, [Start, About], "", "/proc/sys/kernel/random/boot_id";
+    UPTIME "uptime.ms" Ms, Known, [Start], "31536000000", "time since boot, /proc/uptime";
+
+    // The whole guest.
+    VM_MEM_TOTAL "vm.mem.total.kb" Kib, Contract, [Sample, Start], "67108864", "/proc/meminfo MemTotal, read anew each time";
+    VM_MEM_AVAIL "vm.mem.avail.kb" Kib, Contract, [Sample], "67108864", "/proc/meminfo MemAvailable";
+
+    // What the start line says of the run.
+    INTERVAL "interval.ms" Ms, Known, [Start, About], "60000", "time between two due samples";
+    CGROUP "cgroup" Text(512), Known, [Start, KmsgOom], "", "start: version of the cgroup hierarchies in view: v2, v1, hybrid, none; kmsg.oom: the cgroup whose limit was met, of a guest-wide kill the victim's";
+    CGROUP_PATH "cgroup.path" Text(256), Known, [Start], "", "the watched cgroup, as /proc/PID/cgroup names it";
+    MEM_LEVEL "mem.level" Text(256), Known, [Start, About], "", "the cgroup that the `mem.*` readings are of: the limited one with the least headroom among the watched one and its visible ancestors, else the watched one";
+    MEM_LIMIT "mem.limit" Text(20), Known, [Start, About], "", "the memory limit of that level in bytes; none, unknown";
+    CPU_QUOTA "cpu.quota" Text(20), Known, [Start], "", "CPUs that the tightest quota allows, two decimals; none, unknown";
+    PSI "psi" Text(12), Known, [Start, About], "", "pressure stall information: on, off, denied, unsupported";
+    KMSG "kmsg" Text(8), Known, [Start, About], "", "/dev/kmsg: on, denied, absent";
+    MEM_OOM_GROUP "mem.oom.group" Count, Known, [Start], "1", "memory.oom.group of the watched cgroup: 1, one kill takes all of it";
+    CAPS "caps" Text(64), Known, [Start], "", "which of syslog, sys_resource, sys_nice and ipc_lock the probe has; none";
+    SUPPORTS "supports" Text(512), Known, [Start, About], "", "the keys printed only over 0 that this guest can tell: one of them missing in a sample means zero";
+    ABSENT "absent" Text(320), Known, [Start], "", "sources that this guest does not have";
+    DENIED "denied" Text(320), Known, [Start], "", "sources that the probe may not read";
+    BROKEN "broken" Text(320), Known, [Start], "", "sources that are there but could not be read or understood";
+    RUNNER_NAME "runner.name" Text(253), Known, [Start, About], "", "name of the runner, as set";
+    RUNNER_FLEET "runner.fleet" Text(128), Known, [Start, About], "", "fleet of the runner, as set";
+    RUNNER_ENV "runner.env" Text(64), Known, [Start, About], "", "environment of the runner, as set";
+    RUNNER_IMAGE "runner.image" Text(256), Known, [Start, About], "", "image of the runner, as set";
+    RUNNER_MEM_LIMIT "runner.mem.limit" Bytes, Known, [Start, About], "68719476736", "memory limit that the platform gave the runner from outside, as set";
+
+    // The cgroup.
+    MEM_CURRENT "mem.current" Bytes, Contract, [Sample], "68719476736", "memory.current; v1 memory.usage_in_bytes";
+    MEM_PEAK "mem.peak" Bytes, Contract, [Sample, Stop], "68719476736", "memory.peak; v1 memory.max_usage_in_bytes";
+    MEM_MAX "mem.max" Bytes, Contract, [Sample], "68719476736", "memory.max; v1 memory.limit_in_bytes; empty without a limit";
+    MEM_SWAP "mem.swap" Bytes, Contract, [Sample], "68719476736", "memory.swap.current; v1 memory.memsw.usage_in_bytes less memory.usage_in_bytes";
+    OOM "oom" Count, Contract, [Sample], "9999", "memory.events oom of the watched cgroup, as the kernel counts; v1: empty";
+    OOM_KILL "oom_kill" Count, Contract, [Sample], "9999", "memory.events oom_kill of the watched cgroup, as the kernel counts; v1 memory.oom_control";
+    CPU_BUSY "cpu.busy.pct" Percent, Contract, [Sample], "100.0", "/proc/stat: share of all CPUs that was not idle, in iowait or stolen";
+    CPU_PSI_SOME "cpu.psi.some.avg10" Percent, Contract, [Sample], "100.0", "/proc/pressure/cpu";
+    MEM_PSI_SOME "mem.psi.some.avg10" Percent, Contract, [Sample], "100.0", "/proc/pressure/memory";
+    MEM_PSI_FULL "mem.psi.full.avg10" Percent, Contract, [Sample], "100.0", "/proc/pressure/memory";
+    IO_PSI_SOME "io.psi.some.avg10" Percent, Contract, [Sample], "100.0", "/proc/pressure/io";
+    LOAD1 "load1" Hundredths, Contract, [Sample], "999.99", "/proc/loadavg over 1 minute";
+    LOAD5 "load5" Hundredths, Contract, [Sample], "999.99", "/proc/loadavg over 5 minutes";
+    LOAD15 "load15" Hundredths, Contract, [Sample], "999.99", "/proc/loadavg over 15 minutes";
+    LATE "late.ms" MsTenths, Known, [Sample], "99999.9", "from the earliest due time not yet served to just before the write, skipped samples included; always there";
+    SPAN "span.ms" Ms, Known, [Sample], "99999", "the span of the percentages, when it is not the interval (more than 5 % off)";
+    MEM_USED "mem.used.pct" Percent, Known, [Sample], "100.0", "mem.current of mem.max; only with a limit";
+    MEM_ANON "mem.anon" Bytes, Known, [Sample], "68719476736", "memory.stat anon; v1 total_rss";
+    MEM_WS "mem.ws" Bytes, Known, [Sample], "68719476736", "working set: mem.current less memory.stat inactive_file";
+    MEM_SHMEM "mem.shmem" Bytes, Known, [Sample], "68719476736", "memory.stat shmem: tmpfs and shared memory";
+    MEM_HIGH "mem.high" Bytes, Known, [Sample], "68719476736", "memory.high; only where set";
+    OOM_GROUP "oom_group" Count, OverZero, [Sample], "9999", "memory.events oom_group_kill of the watched cgroup, as the kernel counts (5.17 on)";
+    TREE_OOM_KILL "tree.oom_kill" Count, OverZero, [Sample], "9999", "memory.events oom_kill of the topmost visible ancestor: the sidecars' too";
+    VM_OOM_KILL "vm.oom_kill" Count, Known, [Sample], "9999", "/proc/vmstat oom_kill: the whole guest, as the kernel counts";
+    VM_SWAP_USED "vm.swap.used.kb" Kib, Known, [Sample], "67108864", "/proc/meminfo SwapTotal less SwapFree; only where swap exists";
+    CPU_STEAL "cpu.steal.pct" Percent, OverZero, [Sample], "100.0", "/proc/stat: time that the host took; always 0 means unknown";
+    CPU_IOWAIT "cpu.iowait.pct" Percent, OverZero, [Sample], "100.0", "/proc/stat: idle with input or output under way";
+    CPU_THROTTLED "cpu.throttled.pct" Percent, OverZero, [Sample], "100.0", "cpu.stat nr_throttled of nr_periods: the watched cgroup and its limited ancestors, the worst";
+    CPU_STALL "cpu.stall.pct" Percent, OverZero, [Sample], "100.0", "growth of `some total` in /proc/pressure/cpu, of the span";
+    MEM_STALL "mem.stall.pct" Percent, OverZero, [Sample], "100.0", "growth of `full total` in /proc/pressure/memory, of the span";
+    IO_STALL "io.stall.pct" Percent, OverZero, [Sample], "100.0", "growth of `full total` in /proc/pressure/io, of the span";
+    VM_MAJFAULT "vm.majfault" Count, OverZero, [Sample], "99999999", "/proc/vmstat pgmajfault, since the run began";
+    VM_REFAULT "vm.refault" Count, OverZero, [Sample], "9999999999", "/proc/vmstat workingset_refault*, since the run began";
+    VM_ALLOCSTALL "vm.allocstall" Count, OverZero, [Sample], "99999999", "/proc/vmstat allocstall*, since the run began";
+    VM_PGSCAN "vm.pgscan" Count, OverZero, [Sample], "9999999999", "/proc/vmstat pgscan_kswapd, _direct, _khugepaged and _proactive, since the run began";
+    PROCS_BLOCKED "procs.blocked" Count, OverZero, [Sample], "9999", "/proc/stat procs_blocked: tasks that wait for input or output";
+    PIDS_USED "pids.used.pct" Percent, Known, [Sample], "100.0", "pids.current of pids.max, of the limited level with the least room; only with a limit";
+    PIDS_FAIL "pids.fail" Count, OverZero, [Sample], "999999", "pids.events max of that level: forks refused, since the run began";
+    DISK_AVAIL "disk.avail.kb" Kib, Known, [Sample], "1073741824", "statvfs: room for the unprivileged at disk.path";
+    DISK_USED "disk.used.pct" Percent, Known, [Sample], "100.0", "statvfs: used of used and available at disk.path";
+    INODE_USED "inode.used.pct" Percent, Known, [Sample], "100.0", "statvfs: the same over inodes, the fullest of all watched paths";
+    NET_RX "net.rx.kb" Kib, OverZero, [Sample], "9999999999", "/proc/net/dev without lo: received, since the run began";
+    NET_TX "net.tx.kb" Kib, OverZero, [Sample], "9999999999", "/proc/net/dev without lo: sent, since the run began";
+    TCP_RETRANS "tcp.retrans" Count, OverZero, [Sample], "99999999", "/proc/net/snmp Tcp RetransSegs, since the run began";
+    SINK_STDOUT_DROPPED "sink.stdout.dropped" Count, OverZero, [Sample, Stop], "9999999", "lines that stdout could not take, since the run began";
+    DISK_PATH "disk.path" Text(64), Known, [Sample], "", "the fullest watched path; another takes over when it is a point fuller";
+
+    // Events.
+    OLD "old" Count, Known, [KmsgOom], "1", "1: the record is from before the run began";
+    SCOPE "scope" Text(8), Known, [KmsgOom], "", "guest: memory of the whole guest ran out; cgroup: a limit was met; empty where the kernel does not say";
+    VICTIM_COMM "victim.comm" Text(64), Known, [KmsgOom], "", "name of the killed process";
+    VICTIM_PID "victim.pid" Count, Known, [KmsgOom], "4194304", "its pid in the initial pid namespace, not the probe's";
+    VICTIM_RSS "victim.rss.kb" Kib, Known, [KmsgOom], "67108864", "its resident memory: anon-rss, file-rss and shmem-rss";
+    VICTIM_ADJ "victim.adj" Count, Known, [KmsgOom], "-1000", "its oom_score_adj (5.4 on)";
+    WHAT "what" Text(128), Known, [Degraded], "", "the source or sink";
+    ERROR "error" Text(256), Known, [Degraded], "", "absent, denied or broken with the reason; `ok` when it came back";
+    KEY "key" Text(64), Known, [Config], "", "the setting";
+    GIVEN "given" Text(128), Known, [Config], "", "what was given";
+    USED "used" Text(128), Known, [Config], "", "what is used instead";
+    COUNT "count" Count, Known, [KmsgLost], "999999999", "records lost";
+    REASON "reason" Text(16), Known, [Stop], "", "sigterm, sigint, parent_exit, stdout_closed, samples";
+    SAMPLES "samples" Count, Known, [Stop], "999999999", "sample lines made in this run";
+    SUPPRESSED "suppressed" Count, OverZero, [KmsgOom, KmsgLost, Degraded, Config], "999999999", "lines of this kind held back by its limit, since the run began";
+    SUPPRESSED_KMSG_OOM "suppressed.kmsg.oom" Count, OverZero, [About, Stop], "999999999", "kmsg.oom lines held back";
+    SUPPRESSED_KMSG_LOST "suppressed.kmsg.lost" Count, OverZero, [About, Stop], "999999999", "kmsg.lost lines held back";
+    SUPPRESSED_DEGRADED "suppressed.degraded" Count, OverZero, [About, Stop], "999999999", "degraded lines held back";
+    SUPPRESSED_CONFIG "suppressed.config" Count, OverZero, [About, Stop], "999999999", "config lines held back";
+    KTS "kts" Seconds, Known, [KmsgOom], "31536000", "the kernel's own clock when it wrote the record, seconds since boot";
+    MSG "msg" Text(1024), Known, [KmsgOom], "", "the kernel's text";
+}
+
+/// The row of `key`, where the table has one.
+#[must_use]
+pub fn find(key: &str) -> Option<&'static Field> {
+    ALL.iter().copied().find(|field| field.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys that a collector is likely to use as a stream label: Loki renames or acts on them.
+    const RESERVED: [&str; 13] = [
+        "pod",
+        "namespace",
+        "container",
+        "node",
+        "app",
+        "job",
+        "instance",
+        "cluster",
+        "env",
+        "fleet",
+        "level",
+        "service_name",
+        "detected_level",
+    ];
+
+    fn folded(key: &str) -> String {
+        key.replace('.', "_")
+    }
+
+    #[test]
+    fn keys_are_well_formed_and_stay_distinct_in_loki() {
+        let mut seen =
+            std::collections::BTreeSet::from(["ts".to_owned(), "run".to_owned(), "seq".to_owned(), "event".to_owned()]);
+        for field in ALL {
+            let (head, rest) = field.key.split_at(1);
+            assert!(head.chars().all(|c| c.is_ascii_lowercase()), "{}", field.key);
+            assert!(
+                rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.".contains(c)),
+                "{}",
+                field.key
+            );
+            assert!(!RESERVED.contains(&folded(field.key).as_str()), "{}", field.key);
+            assert!(seen.insert(folded(field.key)), "{} is there twice once dots are folded", field.key);
+        }
+    }
+
+    /// What a calm guest still prints of the over-zero keys: there is always some traffic and waiting.
+    const CALM: [&Field; 6] = [CPU_STALL, IO_STALL, VM_MAJFAULT, PROCS_BLOCKED, NET_RX, NET_TX];
+
+    fn width<'f>(fields: impl Iterator<Item = &'f Field>) -> usize {
+        let head = "RUNNER_VITALS ts=2026-06-04T12:00:00.123Z run=k3x9 seq=9999999\n".len();
+        let pair = |field: &Field| match field.unit {
+            Text(cap) => " =\"\"".len() + field.key.len() + cap,
+            _ => " =".len() + field.key.len() + field.widest.len(),
+        };
+        head + fields.map(pair).sum::<usize>()
+    }
+
+    fn of(kind: Kind) -> impl Iterator<Item = &'static Field> {
+        ALL.iter().copied().filter(move |field| field.kinds.contains(&kind))
+    }
+
+    #[test]
+    fn the_widest_lines_keep_their_bounds() {
+        let contract = width(of(Kind::Sample).filter(|field| field.print == Print::Contract || *field == LATE));
+        assert!(contract <= 400, "a contract line can be {contract} bytes wide");
+        // span.ms is left out while samples are on time, the path of a disk is short.
+        let short_path = &Field { unit: Text(16), ..*DISK_PATH };
+        let calm = of(Kind::Sample)
+            .filter(|field| *field != SPAN && (field.print != Print::OverZero || CALM.contains(field)))
+            .map(|field| if field == DISK_PATH { short_path } else { field });
+        let calm = width(calm);
+        assert!(calm <= 800, "a calm full line can be {calm} bytes wide");
+    }
+
+    #[test]
+    fn every_line_with_every_field_at_its_widest_fits() {
+        for kind in Kind::ALL {
+            assert!(width(of(kind)) <= super::super::MAX_LINE_BYTES, "{kind:?}: {} bytes", width(of(kind)));
+        }
+    }
+}

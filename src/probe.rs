@@ -1,0 +1,15 @@
+//! The guest's side: kernel files and kernel messages to lines.
+
+pub mod cgroup_files;
+pub mod config;
+pub mod event;
+pub mod kernel;
+pub mod levels;
+pub mod rate;
+pub mod report;
+pub mod run;
+pub mod sample;
+pub mod sink;
+pub mod slow;
+pub mod source;
+pub mod watch;

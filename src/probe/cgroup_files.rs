@@ -1,0 +1,187 @@
+//! The files of the watched cgroup: which level each reading is of, chosen off the sample path, and those files open.
+
+use std::path::{Path, PathBuf};
+
+use super::kernel::{KernelFile, Root};
+use super::levels::{self, Chain, Layout, Level, Target, Version};
+use super::source::cgroup::{self, Limit};
+
+/// Which folders the readings are taken from, and what they say that does not change with every sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Which hierarchies there are.
+    pub version: Version,
+    /// The watched cgroup's path.
+    pub path: Option<String>,
+    /// The path of the level that the memory readings are of.
+    pub mem_level: Option<String>,
+    /// The memory limit of that level; `None` when it could not be read.
+    pub mem_limit: Option<Limit>,
+    /// The tightest CPU quota in hundredths of a CPU; `None` when none could be read.
+    pub cpu_quota_x100: Option<Limit>,
+    /// `memory.oom.group` of the watched cgroup; `None` where there is no such file.
+    pub oom_group: Option<u64>,
+    is_v1: bool,
+    mem_dir: PathBuf,
+    own_dir: PathBuf,
+    tree_dir: PathBuf,
+    cpu_dirs: Vec<PathBuf>,
+    pids_dir: PathBuf,
+}
+
+/// Finds the watched cgroup and chooses its levels. Reads files, so it is not for the sample path.
+#[must_use]
+pub fn select(root: &Root, target: &Target) -> Selection {
+    let whose = match target {
+        Target::OfPid(pid) => format!("/proc/{pid}/cgroup"),
+        _ => "/proc/self/cgroup".to_owned(),
+    };
+    let cgroup = root.read(whose).unwrap_or_default();
+    let mountinfo = root.read("/proc/self/mountinfo").unwrap_or_default();
+    let v2_has = |dir: &Path, controller: &str| {
+        let controllers = root.read(dir.join("cgroup.controllers")).unwrap_or_default();
+        controllers.split(u8::is_ascii_whitespace).any(|word| word == controller.as_bytes())
+    };
+    chosen(root, levels::layout(&cgroup, &mountinfo, target, v2_has))
+}
+
+fn chosen(root: &Root, layout: Layout) -> Selection {
+    let Layout { version, path, memory, cpu, pids } = layout;
+    let memory_names = if memory.is_v1 { V1_MEMORY } else { V2_MEMORY };
+    let mem_dir = tightest_dir(root, &memory, memory_names.current, memory_names.max);
+    let pids_dir = tightest_dir(root, &pids, "pids.current", "pids.max");
+    let quotas = cpu.dirs.iter().map(|dir| (dir, cpu_quota(root, dir, cpu.is_v1)));
+    let quotas: Vec<(&PathBuf, Option<Limit>)> = quotas.collect();
+    let is_limited = |quota: &Option<Limit>| matches!(quota, Some(Limit::At(_)));
+    let cpu_dirs = quotas.iter().enumerate().filter(|(at, (_, quota))| *at == 0 || is_limited(quota));
+    let cpu_dirs = cpu_dirs.map(|(_, (dir, _))| (*dir).clone()).collect();
+    let tightest_quota = quotas.iter().filter_map(|(_, quota)| quota.and_then(Limit::at)).min();
+    let cpu_quota_x100 = tightest_quota.map(Limit::At).or_else(|| quotas.iter().find_map(|(_, quota)| *quota));
+    let own_dir = memory.dirs.first().cloned().unwrap_or_default();
+    // v1 counts each cgroup's own kills only: there is no sum over the tree.
+    let topmost = memory.dirs.iter().rev().find(|dir| root.join(dir.join("memory.events")).exists());
+    let tree_dir = topmost.filter(|dir| !memory.is_v1 && **dir != own_dir).cloned().unwrap_or_default();
+    Selection {
+        version,
+        path,
+        mem_level: mem_dir.as_ref().map(|dir| memory.shown(dir)),
+        mem_limit: mem_dir.as_ref().and_then(|dir| limit(root, dir, memory_names.max)),
+        cpu_quota_x100,
+        oom_group: root.read(own_dir.join("memory.oom.group")).ok().and_then(|text| cgroup::parse_count(&text)),
+        is_v1: memory.is_v1,
+        mem_dir: mem_dir.unwrap_or_else(|| own_dir.clone()),
+        own_dir,
+        tree_dir,
+        cpu_dirs,
+        pids_dir: pids_dir.unwrap_or_default(),
+    }
+}
+
+fn tightest_dir(root: &Root, chain: &Chain, current: &str, max: &str) -> Option<PathBuf> {
+    let level = |dir: &PathBuf| Level {
+        current: root.read(dir.join(current)).ok().and_then(|text| cgroup::parse_count(&text)),
+        limit: limit(root, dir, max).and_then(Limit::at),
+    };
+    let levels: Vec<Level> = chain.dirs.iter().map(level).collect();
+    chain.dirs.get(levels::tightest(&levels)?).cloned()
+}
+
+fn limit(root: &Root, dir: &Path, name: &str) -> Option<Limit> {
+    cgroup::parse_limit(&root.read(dir.join(name)).ok()?)
+}
+
+fn cpu_quota(root: &Root, dir: &Path, is_v1: bool) -> Option<Limit> {
+    if !is_v1 {
+        return cgroup::parse_cpu_max(&root.read(dir.join("cpu.max")).ok()?);
+    }
+    match root.read(dir.join("cpu.cfs_quota_us")).ok()?.trim_ascii() {
+        b"-1" => Some(Limit::None),
+        quota => {
+            let period = root.read(dir.join("cpu.cfs_period_us")).ok()?;
+            cgroup::cpu_quota(cgroup::parse_count(quota)?, cgroup::parse_count(&period)?)
+        }
+    }
+}
+
+struct MemoryNames {
+    current: &'static str,
+    peak: &'static str,
+    max: &'static str,
+    swap: &'static str,
+    events: &'static str,
+}
+
+const V2_MEMORY: MemoryNames = MemoryNames {
+    current: "memory.current",
+    peak: "memory.peak",
+    max: "memory.max",
+    swap: "memory.swap.current",
+    events: "memory.events",
+};
+
+const V1_MEMORY: MemoryNames = MemoryNames {
+    current: "memory.usage_in_bytes",
+    peak: "memory.max_usage_in_bytes",
+    max: "memory.limit_in_bytes",
+    swap: "memory.memsw.usage_in_bytes",
+    events: "memory.oom_control",
+};
+
+/// The files of a selection, open.
+#[derive(Debug)]
+pub struct CgroupFiles {
+    /// Another number for each other selection.
+    pub id: u32,
+    /// What they were opened for.
+    pub selection: Selection,
+    pub(super) is_v1: bool,
+    pub(super) mem_current: KernelFile,
+    pub(super) mem_peak: KernelFile,
+    pub(super) mem_max: KernelFile,
+    pub(super) mem_high: KernelFile,
+    pub(super) mem_swap: KernelFile,
+    pub(super) mem_stat: KernelFile,
+    pub(super) mem_events: KernelFile,
+    pub(super) tree_events: KernelFile,
+    pub(super) cpu_stat: Vec<KernelFile>,
+    pub(super) pids_current: KernelFile,
+    pub(super) pids_max: KernelFile,
+    pub(super) pids_events: KernelFile,
+}
+
+impl CgroupFiles {
+    /// Opens what a selection names. A folder that is not in view gives files that are absent.
+    #[must_use]
+    pub fn open(root: &Root, selection: Selection, id: u32) -> Self {
+        let names = if selection.is_v1 { V1_MEMORY } else { V2_MEMORY };
+        let open = |dir: &Path, name: &str| match dir.as_os_str().is_empty() {
+            true => KernelFile::absent(),
+            false => KernelFile::open(root, dir.join(name)),
+        };
+        let mem = |name| open(&selection.mem_dir, name);
+        Self {
+            id,
+            is_v1: selection.is_v1,
+            mem_current: mem(names.current),
+            mem_peak: mem(names.peak),
+            mem_max: mem(names.max),
+            mem_high: mem("memory.high"),
+            mem_swap: mem(names.swap),
+            mem_stat: mem("memory.stat"),
+            mem_events: open(&selection.own_dir, names.events),
+            tree_events: open(&selection.tree_dir, names.events),
+            cpu_stat: selection.cpu_dirs.iter().map(|dir| open(dir, "cpu.stat")).collect(),
+            pids_current: open(&selection.pids_dir, "pids.current"),
+            pids_max: open(&selection.pids_dir, "pids.max"),
+            pids_events: open(&selection.pids_dir, "pids.events"),
+            selection,
+        }
+    }
+
+    /// All of them.
+    pub fn files(&self) -> impl Iterator<Item = &KernelFile> {
+        let memory = [&self.mem_current, &self.mem_peak, &self.mem_max, &self.mem_high, &self.mem_swap, &self.mem_stat];
+        let others = [&self.mem_events, &self.tree_events, &self.pids_current, &self.pids_max, &self.pids_events];
+        memory.into_iter().chain(others).chain(&self.cpu_stat)
+    }
+}

@@ -1,0 +1,207 @@
+//! Kernel files: opened once below an injected root, read again and again with `pread` into one buffer.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+/// Room for the longest file read here: /proc/stat of a guest with hundreds of CPUs.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// A seq_file hands out whole records, a page at a time. When less than this came, the last record was among them.
+const SURELY_LAST_BYTES: usize = 3072;
+
+/// Where `/proc` and `/sys` are looked for: `/`, or the folder of a captured tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// The root of this machine, or of a captured tree.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self(dir)
+    }
+
+    /// Where `path`, as the guest names it, really is.
+    #[must_use]
+    pub fn join(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.0.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Reads a whole file, off the sample path.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, Trouble> {
+        std::fs::read(self.join(path)).map_err(|error| Trouble::of_io(&error))
+    }
+
+    /// Whether this is the machine's own root.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.0 == Path::new("/")
+    }
+}
+
+/// Why there is no reading. That a reading is zero is none of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// This guest does not have it: no such file, the kernel lacks it, the cgroup is gone.
+    Absent(Errno),
+    /// It is there, and the probe may not read it.
+    Denied(Errno),
+    /// It is there and reading failed.
+    Broken(Errno),
+    /// It was read and is not what it should be.
+    Garbled,
+    /// The call has not come back.
+    Hung,
+}
+
+impl Trouble {
+    /// What an error of open or read means.
+    #[must_use]
+    pub fn of(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT | Errno::NODEV | Errno::NXIO | Errno::OPNOTSUPP | Errno::NOTDIR => Self::Absent(errno),
+            Errno::ACCESS | Errno::PERM => Self::Denied(errno),
+            _ => Self::Broken(errno),
+        }
+    }
+
+    fn of_io(error: &std::io::Error) -> Self {
+        Self::of(Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+
+    /// Whether there is no such file at all.
+    #[must_use]
+    pub fn is_no_file(self) -> bool {
+        matches!(self, Self::Absent(Errno::NOENT | Errno::NOTDIR))
+    }
+
+    /// In words, as `degraded` lines have it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Absent(Errno::NOENT | Errno::NOTDIR) => "absent: no such file",
+            Self::Absent(Errno::NODEV | Errno::NXIO) => "absent: gone",
+            Self::Absent(_) => "absent: switched off in the kernel",
+            Self::Denied(_) => "denied",
+            Self::Broken(Errno::IO) => "broken: input/output error",
+            Self::Broken(Errno::MFILE | Errno::NFILE) => "broken: too many open files",
+            Self::Broken(Errno::NOMEM) => "broken: out of memory",
+            Self::Broken(Errno::ISDIR) => "broken: is a directory",
+            Self::Broken(_) => "broken: read error",
+            Self::Garbled => "broken: not understood",
+            Self::Hung => "broken: the call hangs",
+        }
+    }
+}
+
+/// The one buffer that all files are read into.
+#[derive(Debug)]
+pub struct Buffer(Vec<u8>);
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self(vec![0; BUFFER_BYTES])
+    }
+}
+
+/// A file that is kept open.
+#[derive(Debug)]
+pub struct KernelFile {
+    path: PathBuf,
+    file: Result<File, Trouble>,
+}
+
+impl KernelFile {
+    /// Opens a file by its path in the guest; that it could not be opened is told by [`KernelFile::read`].
+    #[must_use]
+    pub fn open(root: &Root, path: impl AsRef<Path>) -> Self {
+        let path = root.join(path);
+        let file = File::open(&path).map_err(|error| Trouble::of_io(&error));
+        Self { path, file }
+    }
+
+    /// A file that this guest does not have.
+    #[must_use]
+    pub fn absent() -> Self {
+        Self { path: PathBuf::new(), file: Err(Trouble::Absent(Errno::NOENT)) }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.file.is_ok()
+    }
+
+    /// Reads it from its beginning. A file too long for the buffer is cut behind its last whole line.
+    ///
+    /// # Errors
+    /// Why it could not be opened or read.
+    pub fn read<'b>(&self, buffer: &'b mut Buffer) -> Result<&'b [u8], Trouble> {
+        let file = self.file.as_ref().map_err(|trouble| *trouble)?;
+        let mut filled = 0;
+        loop {
+            let room = buffer.0.get_mut(filled..).unwrap_or_default();
+            if room.is_empty() {
+                let text = buffer.0.as_slice();
+                let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+                return Ok(text.get(..end).unwrap_or_default());
+            }
+            let offset = u64::try_from(filled).unwrap_or(u64::MAX);
+            match rustix::io::pread(file, room, offset) {
+                Ok(count) => {
+                    filled += count;
+                    if count < SURELY_LAST_BYTES {
+                        return Ok(buffer.0.get(..filled).unwrap_or_default());
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(Trouble::of(errno)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content: &[u8]) -> Vec<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("proc")).unwrap();
+        std::fs::write(dir.path().join("proc/file"), content).unwrap();
+        let file = KernelFile::open(&Root::new(dir.path().to_owned()), "/proc/file");
+        file.read(&mut Buffer::default()).unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_file_is_read_whole_and_a_long_one_to_its_last_line() {
+        for content in [&b""[..], b"no newline", &[b'x'; SURELY_LAST_BYTES], &[b'x'; 3 * SURELY_LAST_BYTES]] {
+            assert_eq!(read(content), content);
+        }
+        let long = b"a line of 16 bytes\n".repeat(BUFFER_BYTES / 16);
+        let kept = read(&long);
+        assert!(kept.len() <= BUFFER_BYTES && kept.len() > BUFFER_BYTES - 20 && kept.ends_with(b"\n"));
+        assert_eq!(read(&[b'x'; 2 * BUFFER_BYTES]), b"");
+    }
+
+    #[test]
+    fn troubles_are_told_apart() {
+        let root = Root::new("/".into());
+        let trouble = |path| KernelFile::open(&root, path).read(&mut Buffer::default()).unwrap_err();
+        assert_eq!(trouble("/proc/no-such-file"), Trouble::Absent(Errno::NOENT));
+        assert_eq!(trouble("/proc/self"), Trouble::Broken(Errno::ISDIR));
+        assert_eq!(Trouble::of(Errno::OPNOTSUPP), Trouble::Absent(Errno::OPNOTSUPP));
+        assert_eq!(Trouble::of(Errno::ACCESS), Trouble::Denied(Errno::ACCESS));
+    }
+}

@@ -1,0 +1,302 @@
+//! From samples and facts to the fields of lines. Pure: what is printed, and when, is in the table of fields.
+
+use crate::line::LineBuilder;
+use crate::line::field::{self, Field, Print};
+
+use super::cgroup_files::Selection;
+use super::config::{Fields, Runner};
+use super::kernel::Trouble;
+use super::levels::Version;
+use super::rate::{Rates, Totals, avg10_pct_x10, used_pct_x10};
+use super::sample::Sample;
+use super::source::cgroup::Limit;
+use super::source::{Health, Id};
+
+/// All that a sample line is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Readings<'a> {
+    /// What was read.
+    pub sample: &'a Sample,
+    /// What changed since the sample before.
+    pub rates: &'a Rates,
+    /// What came together since the run began.
+    pub totals: &'a Totals,
+    /// How late it is, in tenths of a millisecond.
+    pub late_ms_x10: Option<u64>,
+    /// The span of the percentages, where it is not the interval.
+    pub span_ms: Option<u64>,
+    /// Lines that stdout could not take.
+    pub stdout_dropped: u64,
+}
+
+/// A field of the table with its reading.
+type Pair = (&'static Field, Option<u64>);
+
+impl Readings<'_> {
+    /// Writes the fields of a sample.
+    pub fn put(&self, line: &mut LineBuilder<'_>, fields: Fields, disk_path: Option<&str>) {
+        let is_wanted =
+            |field: &Field| fields == Fields::Full || field.print == Print::Contract || field == field::LATE;
+        self.each(|(field, value)| {
+            if is_wanted(field) {
+                line.number(field, value);
+            }
+        });
+        if fields == Fields::Full {
+            line.text(field::DISK_PATH, disk_path);
+        }
+    }
+
+    /// The keys printed only over zero that have a reading here.
+    #[must_use]
+    pub fn supports(&self) -> Vec<&'static str> {
+        let mut keys = Vec::new();
+        self.each(|(field, value)| {
+            if field.print == Print::OverZero && value.is_some() && field != field::SINK_STDOUT_DROPPED {
+                keys.push(field.key);
+            }
+        });
+        keys
+    }
+
+    fn each(&self, mut put: impl FnMut(Pair)) {
+        self.guest_and_cgroup().into_iter().for_each(&mut put);
+        self.cpu_and_pressure().into_iter().for_each(&mut put);
+        self.details().into_iter().for_each(&mut put);
+        self.counts().into_iter().for_each(&mut put);
+    }
+
+    fn guest_and_cgroup(&self) -> [Pair; 8] {
+        let Sample { meminfo, cgroup, .. } = self.sample;
+        [
+            (field::VM_MEM_TOTAL, meminfo.total_kb),
+            (field::VM_MEM_AVAIL, meminfo.avail_kb),
+            (field::MEM_CURRENT, cgroup.mem_current),
+            (field::MEM_PEAK, cgroup.mem_peak),
+            (field::MEM_MAX, cgroup.mem_max),
+            (field::MEM_SWAP, cgroup.mem_swap),
+            (field::OOM, cgroup.events.oom),
+            (field::OOM_KILL, cgroup.events.oom_kill),
+        ]
+    }
+
+    fn cpu_and_pressure(&self) -> [Pair; 10] {
+        let Sample { cpu_pressure, memory_pressure, io_pressure, loadavg, .. } = self.sample;
+        [
+            (field::CPU_BUSY, self.rates.cpu_busy_pct_x10),
+            (field::CPU_PSI_SOME, avg10_pct_x10(cpu_pressure.some)),
+            (field::MEM_PSI_SOME, avg10_pct_x10(memory_pressure.some)),
+            (field::MEM_PSI_FULL, avg10_pct_x10(memory_pressure.full)),
+            (field::IO_PSI_SOME, avg10_pct_x10(io_pressure.some)),
+            (field::LOAD1, loadavg.map(|load| load.load1_x100)),
+            (field::LOAD5, loadavg.map(|load| load.load5_x100)),
+            (field::LOAD15, loadavg.map(|load| load.load15_x100)),
+            (field::LATE, self.late_ms_x10),
+            (field::SPAN, self.span_ms),
+        ]
+    }
+
+    fn details(&self) -> [Pair; 16] {
+        let Sample { cgroup, vmstat, meminfo, .. } = self.sample;
+        let working_set = cgroup.mem_current.zip(cgroup.mem_stat.inactive_file);
+        [
+            (field::MEM_USED, used_pct_x10(cgroup.mem_current, cgroup.mem_max)),
+            (field::MEM_ANON, cgroup.mem_stat.anon),
+            (field::MEM_WS, working_set.map(|(current, inactive_file)| current.saturating_sub(inactive_file))),
+            (field::MEM_SHMEM, cgroup.mem_stat.shmem),
+            (field::MEM_HIGH, cgroup.mem_high),
+            (field::OOM_GROUP, cgroup.events.oom_group_kill),
+            (field::TREE_OOM_KILL, cgroup.tree_oom_kill),
+            (field::VM_OOM_KILL, vmstat.oom_kill),
+            (field::VM_SWAP_USED, meminfo.swap_used_kb()),
+            (field::CPU_STEAL, self.rates.cpu_steal_pct_x10),
+            (field::CPU_IOWAIT, self.rates.cpu_iowait_pct_x10),
+            (field::CPU_THROTTLED, self.rates.cpu_throttled_pct_x10),
+            (field::CPU_STALL, self.rates.cpu_stall_pct_x10),
+            (field::MEM_STALL, self.rates.mem_stall_pct_x10),
+            (field::IO_STALL, self.rates.io_stall_pct_x10),
+            (field::PROCS_BLOCKED, self.sample.stat.procs_blocked),
+        ]
+    }
+
+    fn counts(&self) -> [Pair; 13] {
+        let Sample { cgroup, disk, .. } = self.sample;
+        let kib = |bytes: Option<u64>| bytes.map(|bytes| bytes / 1024);
+        let room = disk.disk.map(|(_, room)| room);
+        [
+            (field::VM_MAJFAULT, self.totals.majfault.sum()),
+            (field::VM_REFAULT, self.totals.refault.sum()),
+            (field::VM_ALLOCSTALL, self.totals.allocstall.sum()),
+            (field::VM_PGSCAN, self.totals.pgscan.sum()),
+            (field::PIDS_USED, used_pct_x10(cgroup.pids_current, cgroup.pids_max)),
+            (field::PIDS_FAIL, self.totals.pids_fail.sum()),
+            (field::DISK_AVAIL, room.map(|room| room.avail_kb)),
+            (field::DISK_USED, room.map(|room| room.used_pct_x10)),
+            (field::INODE_USED, disk.inode_used_pct_x10),
+            (field::NET_RX, kib(self.totals.net_rx_bytes.sum())),
+            (field::NET_TX, kib(self.totals.net_tx_bytes.sum())),
+            (field::TCP_RETRANS, self.totals.tcp_retrans.sum()),
+            (field::SINK_STDOUT_DROPPED, Some(self.stdout_dropped)),
+        ]
+    }
+}
+
+/// The words for the pressure files: on, off, denied, unsupported.
+#[must_use]
+pub fn psi_word(health: &Health) -> &'static str {
+    let of = [Id::PsiCpu, Id::PsiMemory, Id::PsiIo].map(|id| health.of(id));
+    let trouble = of.iter().find_map(|health| health.err());
+    match trouble {
+        None => "on",
+        Some(_) if of.iter().any(Result::is_ok) => "on",
+        Some(Trouble::Denied(_)) => "denied",
+        Some(trouble @ Trouble::Absent(_)) if !trouble.is_no_file() => "off",
+        Some(_) => "unsupported",
+    }
+}
+
+/// The words for the kernel's messages: on, denied, absent.
+#[must_use]
+pub fn kmsg_word(trouble: Option<Trouble>) -> &'static str {
+    match trouble {
+        None => "on",
+        Some(Trouble::Denied(_)) => "denied",
+        Some(_) => "absent",
+    }
+}
+
+/// Which of the capabilities that matter here are in a `CapEff` mask (capabilities(7)).
+#[must_use]
+pub fn caps(status: &[u8]) -> Vec<&'static str> {
+    let text = String::from_utf8_lossy(status);
+    let mask = text.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let needed = [(14, "ipc_lock"), (23, "sys_nice"), (24, "sys_resource"), (34, "syslog")];
+    let held: Vec<&str> = needed.iter().filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, name)| *name).collect();
+    if held.is_empty() { vec!["none"] } else { held }
+}
+
+/// What is known of the guest and does not change while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guest {
+    /// Operating system, in lower case.
+    pub os: String,
+    /// Machine.
+    pub arch: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// CPUs online; `None` when /proc/stat could not be read.
+    pub cpus: Option<u64>,
+    /// This boot's id.
+    pub boot_id: Option<String>,
+    /// Time since boot when the run began.
+    pub uptime_ms: Option<u64>,
+    /// Capabilities held, of those that matter.
+    pub caps: Vec<&'static str>,
+}
+
+/// Writes what `start` says of the guest.
+pub fn put_guest(line: &mut LineBuilder<'_>, guest: &Guest) {
+    line.text(field::GUEST_OS, Some(&guest.os))
+        .text(field::GUEST_ARCH, Some(&guest.arch))
+        .text(field::GUEST_KERNEL, Some(&guest.kernel))
+        .number(field::GUEST_CPUS, guest.cpus);
+}
+
+/// Writes what `start` says of the watched cgroup.
+pub fn put_selection(line: &mut LineBuilder<'_>, selection: &Selection) {
+    line.text(field::CGROUP, Some(selection.version.name())).text(field::CGROUP_PATH, selection.path.as_ref());
+    put_level(line, selection);
+    let quota = limit_word(selection.cpu_quota_x100, selection.version, |cpus_x100| {
+        format!("{}.{:02}", cpus_x100 / 100, cpus_x100 % 100)
+    });
+    line.text(field::CPU_QUOTA, Some(quota)).number(field::MEM_OOM_GROUP, selection.oom_group);
+}
+
+/// Writes which level the memory readings are of, and its limit.
+pub fn put_level(line: &mut LineBuilder<'_>, selection: &Selection) {
+    let limit = limit_word(selection.mem_limit, selection.version, |bytes| bytes.to_string());
+    line.text(field::MEM_LEVEL, selection.mem_level.as_ref()).text(field::MEM_LIMIT, Some(limit));
+}
+
+/// A limit, `none` where there is none, `unknown` where a hierarchy is there but the limit could not be read.
+fn limit_word(limit: Option<Limit>, version: Version, print: impl Fn(u64) -> String) -> String {
+    match (limit, version) {
+        (Some(Limit::At(limit)), _) => print(limit),
+        (Some(Limit::None), _) | (None, Version::None) => "none".to_owned(),
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
+/// Writes which sources are absent, denied or broken.
+pub fn put_health(line: &mut LineBuilder<'_>, health: &Health) {
+    let of = |is_of: fn(Trouble) -> bool| {
+        let troubled = health.iter().filter_map(|(id, health)| Some((id, health.err()?)));
+        troubled.filter(move |(_, trouble)| is_of(*trouble)).map(|(id, _)| id.name())
+    };
+    line.list(field::ABSENT, of(|trouble| matches!(trouble, Trouble::Absent(_))))
+        .list(field::DENIED, of(|trouble| matches!(trouble, Trouble::Denied(_))))
+        .list(field::BROKEN, of(|trouble| matches!(trouble, Trouble::Broken(_) | Trouble::Garbled | Trouble::Hung)));
+}
+
+/// Writes who the runner is, as far as that was set.
+pub fn put_runner(line: &mut LineBuilder<'_>, runner: &Runner) {
+    line.text(field::RUNNER_NAME, runner.name.as_ref())
+        .text(field::RUNNER_FLEET, runner.fleet.as_ref())
+        .text(field::RUNNER_ENV, runner.env.as_ref())
+        .text(field::RUNNER_IMAGE, runner.image.as_ref())
+        .number(field::RUNNER_MEM_LIMIT, runner.mem_limit_bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn every_sample_field_is_written_once_and_no_other() {
+        let (sample, rates, totals) = (Sample::default(), Rates::default(), Totals::default());
+        let readings = Readings {
+            sample: &sample,
+            rates: &rates,
+            totals: &totals,
+            late_ms_x10: None,
+            span_ms: None,
+            stdout_dropped: 0,
+        };
+        let mut written = vec![field::DISK_PATH.key];
+        readings.each(|(field, _)| written.push(field.key));
+        let mut table: Vec<&str> = field::ALL
+            .iter()
+            .filter(|field| field.kinds.contains(&field::Kind::Sample))
+            .map(|field| field.key)
+            .collect();
+        written.sort_unstable();
+        table.sort_unstable();
+        assert_eq!(written, table);
+    }
+
+    #[test]
+    fn psi_is_told_in_one_word() {
+        let with = |trouble: Option<Trouble>| {
+            let mut health = Health::default();
+            for id in [Id::PsiCpu, Id::PsiMemory, Id::PsiIo] {
+                health.set(id, trouble.map_or(Ok(()), Err));
+            }
+            psi_word(&health)
+        };
+        assert_eq!(with(None), "on");
+        assert_eq!(with(Some(Trouble::of(Errno::OPNOTSUPP))), "off");
+        assert_eq!(with(Some(Trouble::of(Errno::NOENT))), "unsupported");
+        assert_eq!(with(Some(Trouble::of(Errno::ACCESS))), "denied");
+    }
+
+    #[test]
+    fn capabilities_are_named() {
+        assert_eq!(caps(b"CapEff:\t000001ffffffffff\n"), ["ipc_lock", "sys_nice", "sys_resource", "syslog"]);
+        assert_eq!(caps(b"CapEff:\t0000000000800000\n"), ["sys_nice"]);
+        assert_eq!(caps(b"CapEff:\t00000000a80425fb\n"), ["none"]);
+        assert_eq!(caps(b""), ["none"]);
+    }
+}

@@ -1,0 +1,368 @@
+//! Lines to stdout, which may be a pipe that the job fills too, and whose reader may have stopped reading.
+//!
+//! The descriptor is shared with the job, so it is never set to non-blocking. A pipe or socket is written with
+//! `RWF_NOWAIT`, a flag of the one call. Anything else (a terminal, a file), or a kernel without that flag (pipes
+//! have it since 6.4), gets a thread that may block in its place; the sampler hands it the bytes through a pipe of
+//! our own. Either way what cannot be written waits in a bounded queue; when that is full the oldest lines go, and
+//! are counted.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::FileType;
+use rustix::io::{Errno, ReadWriteFlags};
+use rustix::pipe::PipeFlags;
+
+use crate::line::MAX_LINE_BYTES;
+
+/// What waits at most: some minutes of lines.
+const QUEUE_BYTES: usize = 64 * 1024;
+
+/// How long to leave a pipe alone that others keep full.
+const RETRY_AFTER: Duration = Duration::from_millis(10);
+
+/// How often the end looks whether all is out.
+const FINISH_STEP: Duration = Duration::from_millis(1);
+
+/// The relay holds one line and its path through `write`.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// "At the current position", for `pwritev2`.
+const CURRENT_POSITION: u64 = u64::MAX;
+
+/// Nobody reads it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+/// Stdout, or a stand-in for it.
+#[derive(Debug)]
+pub struct Stdout {
+    out: Out,
+    queue: VecDeque<u8>,
+    /// Of the first line in the queue, so much is already written.
+    begun_bytes: usize,
+    dropped: u64,
+    not_before: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Out {
+    /// A pipe or socket, written without waiting.
+    Direct(File),
+    /// A pipe of our own to the thread that writes.
+    Relay { pipe: OwnedFd, lost: Arc<AtomicU64>, thread: JoinHandle<()> },
+}
+
+impl Stdout {
+    /// Takes a descriptor to write lines to.
+    ///
+    /// # Errors
+    /// When it needs a thread and none can be had.
+    pub fn new(file: File) -> std::io::Result<Self> {
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        let out = match kind {
+            FileType::Fifo | FileType::Socket => Out::Direct(file),
+            _ => Out::relay(file)?,
+        };
+        Ok(Self { out, queue: VecDeque::with_capacity(QUEUE_BYTES), begun_bytes: 0, dropped: 0, not_before: None })
+    }
+
+    /// Writes a line, now or as soon as there is room. Never waits.
+    ///
+    /// # Errors
+    /// [`Closed`] when nobody reads any more.
+    pub fn write(&mut self, line: &[u8]) -> Result<(), Closed> {
+        while self.queue.len() + line.len() > QUEUE_BYTES && self.drop_oldest() {}
+        self.queue.extend(line);
+        self.flush()
+    }
+
+    /// Writes what waits, as far as there is room.
+    ///
+    /// # Errors
+    /// [`Closed`] when nobody reads any more.
+    pub fn flush(&mut self) -> Result<(), Closed> {
+        self.not_before = None;
+        while !self.queue.is_empty() {
+            let end = self.line_end(0);
+            let parts = parts(self.queue.as_slices(), self.begun_bytes, end);
+            match self.out.write(&parts.map(IoSlice::new)) {
+                Ok(count) if self.begun_bytes + count < end => self.begun_bytes += count,
+                Ok(_) => self.forget_first(end),
+                Err(Errno::AGAIN) => {
+                    self.not_before = Some(Instant::now() + RETRY_AFTER);
+                    return Ok(());
+                }
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::BADF) => return Err(Closed),
+                Err(errno) => self.failed(errno, end)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, until it is out or the time is up.
+    pub fn finish(mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let is_over = || Instant::now() >= deadline;
+        while self.flush().is_ok() && self.has_pending() && !is_over() {
+            std::thread::sleep(FINISH_STEP);
+        }
+        if let Out::Relay { pipe, thread, .. } = self.out {
+            // The relay ends once it has read and written all that was in the pipe.
+            drop(pipe);
+            while !thread.is_finished() && !is_over() {
+                std::thread::sleep(FINISH_STEP);
+            }
+        }
+    }
+
+    /// Lines that could not be written.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        match &self.out {
+            Out::Direct(_) => self.dropped,
+            Out::Relay { lost, .. } => self.dropped + lost.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether lines wait.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// What to wait for: room where lines wait, and in any case that the reader goes away.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        match &self.out {
+            Out::Direct(file) => file.as_fd(),
+            Out::Relay { pipe, .. } => pipe.as_fd(),
+        }
+    }
+
+    /// Whether lines wait and it is time to try.
+    #[must_use]
+    pub fn may_try(&self) -> bool {
+        self.has_pending() && self.not_before.is_none_or(|at| Instant::now() >= at)
+    }
+
+    /// When to try again although there seemed to be no room; `None` when it is to be tried as soon as there is.
+    #[must_use]
+    pub fn not_before(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    fn failed(&mut self, errno: Errno, first_line_bytes: usize) -> Result<(), Closed> {
+        match (errno, &self.out) {
+            // This kernel cannot write here without waiting.
+            (Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM, Out::Direct(file)) => {
+                let relay = file.try_clone().and_then(Out::relay);
+                self.out = relay.map_err(|_| Closed)?;
+            }
+            _ => {
+                self.forget_first(first_line_bytes);
+                self.dropped += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The place behind the first newline from `start` on.
+    fn line_end(&self, start: usize) -> usize {
+        let newline = self.queue.iter().skip(start).position(|byte| *byte == b'\n');
+        newline.map_or(self.queue.len(), |at| start + at + 1)
+    }
+
+    fn forget_first(&mut self, bytes: usize) {
+        self.queue.drain(..bytes);
+        self.begun_bytes = 0;
+    }
+
+    /// Makes room; a line that has been begun stays, or its rest would be glued to the next.
+    fn drop_oldest(&mut self) -> bool {
+        let begun = if self.begun_bytes > 0 { self.line_end(0) } else { 0 };
+        let end = self.line_end(begun);
+        self.queue.drain(begun..end);
+        self.dropped += u64::from(end > begun);
+        end > begun
+    }
+}
+
+impl Out {
+    fn write(&self, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        rustix::io::retry_on_intr(|| match self {
+            Self::Direct(file) => rustix::io::pwritev2(file, parts, CURRENT_POSITION, ReadWriteFlags::NOWAIT),
+            Self::Relay { pipe, .. } => rustix::io::writev(pipe, parts),
+        })
+    }
+
+    fn relay(file: File) -> std::io::Result<Self> {
+        let (reader, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        // Ours alone, unlike the descriptor that it stands in for.
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        let lost = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&lost);
+        let builder = std::thread::Builder::new().name("stdout".to_owned()).stack_size(STACK_BYTES);
+        let thread = builder.spawn(move || relay(&reader, &file, &counter))?;
+        Ok(Self::Relay { pipe, lost, thread })
+    }
+}
+
+/// The bytes `from..to` of a queue that lies in two pieces.
+fn parts<'q>((front, back): (&'q [u8], &'q [u8]), from: usize, to: usize) -> [&'q [u8]; 2] {
+    let len = front.len();
+    let of_front = front.get(from.min(len)..to.min(len));
+    let of_back = back.get(from.saturating_sub(len)..to.saturating_sub(len));
+    [of_front.unwrap_or_default(), of_back.unwrap_or_default()]
+}
+
+/// Writes line by line what comes through the pipe, until it ends or nobody reads stdout any more.
+fn relay(pipe: &OwnedFd, file: &File, lost: &AtomicU64) {
+    let mut chunk = [0; MAX_LINE_BYTES];
+    let mut waiting = Vec::with_capacity(2 * MAX_LINE_BYTES);
+    while let Ok(count) = rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut chunk)) {
+        if count == 0 {
+            return;
+        }
+        waiting.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        let whole = waiting.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in waiting.get(..whole).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
+            match write_whole(file, line) {
+                Ok(()) => {}
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::BADF) => return,
+                Err(_) => _ = lost.fetch_add(1, Ordering::Relaxed),
+            }
+        }
+        waiting.drain(..whole);
+    }
+}
+
+fn write_whole(file: &File, line: &[u8]) -> Result<(), Errno> {
+    let mut rest = line;
+    while !rest.is_empty() {
+        match rustix::io::write(file, rest) {
+            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // Somebody else made it non-blocking.
+            Err(Errno::AGAIN) => {
+                let mut fds = [PollFd::new(file, PollFlags::OUT)];
+                rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _};
+
+    use super::*;
+
+    fn pipe() -> (std::io::PipeReader, Stdout) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        (reader, Stdout::new(File::from(OwnedFd::from(writer))).unwrap())
+    }
+
+    /// A stdout that has to go through the relay, as on a kernel without `RWF_NOWAIT` for pipes.
+    fn relayed() -> (std::io::PipeReader, Stdout) {
+        let (reader, mut stdout) = pipe();
+        let Out::Direct(file) = &stdout.out else { panic!("a pipe is written directly") };
+        stdout.out = Out::relay(file.try_clone().unwrap()).unwrap();
+        (reader, stdout)
+    }
+
+    fn line(number: u64) -> Vec<u8> {
+        format!("RUNNER_VITALS seq={number} {}\n", "x".repeat(400)).into_bytes()
+    }
+
+    #[test]
+    fn lines_come_out_in_order() {
+        for (reader, mut stdout) in [pipe(), relayed()] {
+            (1..=3).for_each(|number| stdout.write(&line(number)).unwrap());
+            stdout.finish(Duration::from_secs(10));
+            let expected = [line(1), line(2), line(3)].concat();
+            assert_eq!(BufReader::new(reader).bytes().collect::<Result<Vec<u8>, _>>().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_stalled_reader_costs_the_oldest_lines_and_no_time() {
+        const LINES: u64 = 2000;
+        for (reader, mut stdout) in [pipe(), relayed()] {
+            let began = Instant::now();
+            (1..=LINES).for_each(|number| stdout.write(&line(number)).unwrap());
+            assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+            assert!(stdout.has_pending());
+            let dropped = stdout.dropped();
+            assert!(dropped > 0);
+            let drain =
+                std::thread::spawn(move || BufReader::new(reader).lines().collect::<Result<Vec<_>, _>>().unwrap());
+            stdout.finish(Duration::from_secs(10));
+            let lines = drain.join().unwrap();
+            assert_eq!(lines.len() as u64 + dropped, LINES);
+            assert!(lines.iter().all(|line| line.starts_with("RUNNER_VITALS seq=") && line.ends_with("xxx")));
+            assert!(lines.last().unwrap().contains(&format!("seq={LINES} ")), "the newest stays");
+        }
+    }
+
+    #[test]
+    fn the_description_stays_blocking() {
+        let (_reader, mut stdout) = pipe();
+        stdout.write(b"a\n").unwrap();
+        let flags = rustix::fs::fcntl_getfl(stdout.fd()).unwrap();
+        assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_told() {
+        let (reader, mut stdout) = pipe();
+        drop(reader);
+        assert_eq!(stdout.write(b"a\n"), Err(Closed));
+        let (reader, mut stdout) = relayed();
+        drop(reader);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while stdout.write(b"a\n").is_ok() {
+            assert!(Instant::now() < deadline, "the relay did not tell");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_that_are_counted() {
+        let mut stdout = Stdout::new(File::options().write(true).open("/dev/full").unwrap()).unwrap();
+        (1..=3).for_each(|number| stdout.write(&line(number)).unwrap());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while stdout.dropped() < 3 && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(stdout.dropped(), 3);
+    }
+
+    #[test]
+    fn a_line_that_was_begun_is_never_cut() {
+        let (_reader, mut stdout) = pipe();
+        stdout.queue.extend(b"begun\nsecond\nthird\n");
+        stdout.begun_bytes = 2;
+        assert!(stdout.drop_oldest() && stdout.drop_oldest() && !stdout.drop_oldest());
+        assert_eq!(stdout.queue.make_contiguous(), b"begun\n");
+        assert_eq!(stdout.dropped, 2);
+    }
+
+    #[test]
+    fn two_pieces_are_cut_as_one() {
+        for (from, to, expected) in
+            [(0, 2, [&b"ab"[..], b""]), (1, 4, [b"bc", b"d"]), (3, 5, [b"", b"de"]), (4, 5, [b"", b"e"])]
+        {
+            assert_eq!(parts((b"abc", b"de"), from, to), expected, "{from}..{to}");
+        }
+    }
+}
