@@ -95,8 +95,8 @@ forward() {
 stop_probe() {
     local nap silence=''
     kill -s TERM %1
-    # A pipe to nap on without a process for each nap. It ends by itself, because `read -t` of bash before 5.2 sleeps for
-    # good when SIGCHLD meets its alarm. Through eval: in posix mode bash before 5.1 cannot parse it, and would run no job.
+    # A pipe to nap on without a process for each nap. It ends by itself, because `read -t` of bash before 5.2 can miss
+    # its alarm and then sleeps for good. Through eval: in posix mode bash before 5.1 cannot parse it, and runs no job.
     shopt -qo posix || eval 'exec {silence}< <(exec sleep 0.5)'
     for ((nap = 0; nap < 25; nap++)); do
         kill -s 0 "$vitals_probe" || return

@@ -60,6 +60,9 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// The thread that makes the call could not be started.
+    pub const NO_THREAD: Self = Self::Broken(Errno::AGAIN);
+
     /// What an error of open or read means.
     #[must_use]
     pub fn of(errno: Errno) -> Self {
@@ -92,6 +95,7 @@ impl Trouble {
             Self::Broken(Errno::MFILE | Errno::NFILE) => "broken: too many open files",
             Self::Broken(Errno::NOMEM) => "broken: out of memory",
             Self::Broken(Errno::ISDIR) => "broken: is a directory",
+            Self::Broken(Errno::AGAIN) => "broken: no thread to be had",
             Self::Broken(_) => "broken: read error",
             Self::Garbled => "broken: not understood",
             Self::Hung => "broken: the call hangs",

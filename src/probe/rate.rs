@@ -41,6 +41,22 @@ pub fn rates(before: &Sample, now: &Sample, span: Duration) -> Rates {
     }
 }
 
+/// The rates of a guest that stands still: zero wherever there is a reading to take a rate from.
+#[must_use]
+pub fn standstill(sample: &Sample) -> Rates {
+    let cpu = sample.stat.cpu.map(|_| 0);
+    let of = |row: Option<Stall>| row.map(|_| 0);
+    Rates {
+        cpu_busy_pct_x10: cpu,
+        cpu_steal_pct_x10: cpu,
+        cpu_iowait_pct_x10: cpu,
+        cpu_throttled_pct_x10: throttled_pct_x10(sample, sample),
+        cpu_stall_pct_x10: of(sample.cpu_pressure.some),
+        mem_stall_pct_x10: of(sample.memory_pressure.full),
+        io_stall_pct_x10: of(sample.io_pressure.full),
+    }
+}
+
 #[derive(Clone, Copy)]
 struct CpuShares {
     busy: u64,

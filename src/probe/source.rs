@@ -8,7 +8,7 @@ pub mod meminfo;
 pub mod net;
 pub mod pressure;
 pub mod stat;
-mod text;
+pub(super) mod text;
 pub mod vmstat;
 
 use rustix::io::Errno;

@@ -58,18 +58,20 @@ enum Out {
     Direct(File),
     /// A pipe of our own to the thread that writes.
     Relay { pipe: OwnedFd, lost: Arc<AtomicU64>, thread: JoinHandle<()> },
+    /// No thread could be had: better to wait for a terminal or a file than to say nothing.
+    Waiting(File),
 }
 
 impl Stdout {
     /// Takes a descriptor to write lines to.
     ///
     /// # Errors
-    /// When it needs a thread and none can be had.
+    /// When it cannot be looked at.
     pub fn new(file: File) -> std::io::Result<Self> {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
         let out = match kind {
             FileType::Fifo | FileType::Socket => Out::Direct(file),
-            _ => Out::relay(file)?,
+            _ => Out::relay(&file).unwrap_or(Out::Waiting(file)),
         };
         Ok(Self { out, queue: VecDeque::with_capacity(QUEUE_BYTES), begun_bytes: 0, dropped: 0, not_before: None })
     }
@@ -127,7 +129,7 @@ impl Stdout {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         match &self.out {
-            Out::Direct(_) => self.dropped,
+            Out::Direct(_) | Out::Waiting(_) => self.dropped,
             Out::Relay { lost, .. } => self.dropped + lost.load(Ordering::Relaxed),
         }
     }
@@ -142,7 +144,7 @@ impl Stdout {
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         match &self.out {
-            Out::Direct(file) => file.as_fd(),
+            Out::Direct(file) | Out::Waiting(file) => file.as_fd(),
             Out::Relay { pipe, .. } => pipe.as_fd(),
         }
     }
@@ -163,8 +165,8 @@ impl Stdout {
         match (errno, &self.out) {
             // This kernel cannot write here without waiting.
             (Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM, Out::Direct(file)) => {
-                let relay = file.try_clone().and_then(Out::relay);
-                self.out = relay.map_err(|_| Closed)?;
+                let waiting = || file.try_clone().map(Out::Waiting).map_err(|_| Closed);
+                self.out = Out::relay(file).or_else(|_| waiting())?;
             }
             _ => {
                 self.forget_first(first_line_bytes);
@@ -200,10 +202,12 @@ impl Out {
         rustix::io::retry_on_intr(|| match self {
             Self::Direct(file) => rustix::io::pwritev2(file, parts, CURRENT_POSITION, ReadWriteFlags::NOWAIT),
             Self::Relay { pipe, .. } => rustix::io::writev(pipe, parts),
+            Self::Waiting(file) => rustix::io::writev(file, parts),
         })
     }
 
-    fn relay(file: File) -> std::io::Result<Self> {
+    fn relay(file: &File) -> std::io::Result<Self> {
+        let file = file.try_clone()?;
         let (reader, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         // Ours alone, unlike the descriptor that it stands in for.
         rustix::io::ioctl_fionbio(&pipe, true)?;
@@ -276,7 +280,7 @@ mod tests {
     fn relayed() -> (std::io::PipeReader, Stdout) {
         let (reader, mut stdout) = pipe();
         let Out::Direct(file) = &stdout.out else { panic!("a pipe is written directly") };
-        stdout.out = Out::relay(file.try_clone().unwrap()).unwrap();
+        stdout.out = Out::relay(file).unwrap();
         (reader, stdout)
     }
 

@@ -24,8 +24,10 @@ impl Signals {
         let ignored = ignored_signals(&status);
         let wanted = [Signal::SIGTERM, Signal::SIGINT].into_iter().filter(|signal| !is_in(ignored, *signal));
         let mask: SigSet = wanted.collect();
+        // In this order: a signal that is blocked and cannot be read would be lost.
+        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         mask.thread_block()?;
-        Ok(Self(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
+        Ok(Self(fd))
     }
 
     /// Which of them has come.

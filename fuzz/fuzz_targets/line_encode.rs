@@ -1,0 +1,92 @@
+//! Any values for any fields: one line of at most 4096 bytes that decodes to just what was put.
+#![no_main]
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use libfuzzer_sys::arbitrary::{Result, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use runner_vitals::line::field::{self, Field, Kind, Print, Unit};
+use runner_vitals::line::{Encoder, Line, MAX_LINE_BYTES, Reading, RunId};
+
+enum Put {
+    Number(Option<i64>),
+    Text(Option<Vec<u8>>),
+}
+
+fuzz_target!(|input: &[u8]| {
+    let mut input = Unstructured::new(input);
+    let Ok((kind, now, puts)) = plan(&mut input) else { return };
+    let mut encoder = Encoder::new(RunId::from_random(0));
+    let mut line = encoder.begin(kind, now);
+    for (field, put) in &puts {
+        match put {
+            Put::Number(number) => line.number(field, *number),
+            Put::Text(text) => line.text(field, text.as_ref()),
+        };
+    }
+    check(line.finish(), kind, &puts);
+});
+
+/// Which values for which fields; each field once, as the table has it.
+fn plan(input: &mut Unstructured<'_>) -> Result<(Kind, SystemTime, Vec<(&'static Field, Put)>)> {
+    let kind = *input.choose(&Kind::ALL)?;
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::from(input.arbitrary::<u32>()?));
+    let mut puts: Vec<(&Field, Put)> = Vec::new();
+    while !input.is_empty() {
+        let field = *input.choose(field::ALL)?;
+        if puts.iter().any(|(seen, _)| seen.key == field.key) {
+            continue;
+        }
+        let put = match field.unit {
+            Unit::Text(_) => Put::Text(input.arbitrary()?),
+            _ => Put::Number(input.arbitrary()?),
+        };
+        puts.push((field, put));
+    }
+    Ok((kind, now, puts))
+}
+
+fn check(bytes: &[u8], kind: Kind, puts: &[(&Field, Put)]) {
+    assert!(bytes.len() <= MAX_LINE_BYTES);
+    assert_eq!(bytes.iter().position(|byte| *byte == b'\n'), Some(bytes.len() - 1));
+    let line = Line::decode(str::from_utf8(bytes).expect("UTF-8")).expect("what is encoded decodes");
+    assert_eq!(line.event.as_deref(), kind.event());
+    let mut pairs = line.pairs().peekable();
+    for (field, put) in puts {
+        match pairs.peek() {
+            Some((key, reading)) if *key == field.key => assert!(is_told(field, put, reading), "{key}: {reading:?}"),
+            // Left out, because it says nothing or because the line was full.
+            _ => {
+                assert!(is_silent(field, put) || bytes.len() > MAX_LINE_BYTES - 1100, "{} is lost", field.key);
+                continue;
+            }
+        }
+        pairs.next();
+    }
+    assert_eq!(pairs.next(), None, "a key that was not put");
+}
+
+fn is_silent(field: &Field, put: &Put) -> bool {
+    match put {
+        Put::Number(Some(0)) => field.print == Print::OverZero,
+        Put::Number(None) | Put::Text(None) => field.print != Print::Contract,
+        _ => false,
+    }
+}
+
+fn is_told(field: &Field, put: &Put, reading: &Reading<'_>) -> bool {
+    match (put, reading) {
+        (Put::Number(None) | Put::Text(None), Reading::Unread) => field.print == Print::Contract,
+        (Put::Number(Some(number)), Reading::Value(shown)) => {
+            let digits = shown.replace('.', "");
+            digits.parse() == Ok(*number)
+        }
+        (Put::Text(Some(text)), Reading::Value(shown)) => is_text(&String::from_utf8_lossy(text), shown),
+        _ => false,
+    }
+}
+
+fn is_text(whole: &str, shown: &Cow<'_, str>) -> bool {
+    shown == whole || shown.strip_suffix('…').is_some_and(|head| whole.starts_with(head))
+}

@@ -1,0 +1,225 @@
+//! Says things: one function a kind of line, each kind within its limit.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, SystemTime};
+
+use crate::line::field::{self, Field, Kind};
+use crate::line::{Encoder, LineBuilder, RunId};
+
+use super::cgroup_files::Selection;
+use super::config::{Adjusted, Config, Fields};
+use super::event::{Kill, Limiter};
+use super::kernel::Trouble;
+use super::report::{self, Guest, Readings};
+use super::sink::stdout::{Closed, Stdout};
+use super::source::Health;
+use super::source::kmsg::Scope;
+
+/// What the `start` and `about` lines say.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// What does not change while the guest runs.
+    pub guest: &'a Guest,
+    /// The settings.
+    pub config: &'a Config,
+    /// The watched cgroup.
+    pub selection: &'a Selection,
+    /// How the sources fare.
+    pub health: &'a Health,
+    /// What is wrong with the kernel's messages; `None` when they can be read.
+    pub kmsg: Option<Trouble>,
+    /// The keys printed only over zero that this guest can tell.
+    pub supports: &'a [&'static str],
+    /// `MemTotal`.
+    pub mem_total_kb: Option<u64>,
+}
+
+/// Makes the lines of a run and writes them.
+#[derive(Debug)]
+pub struct Voice {
+    encoder: Encoder,
+    stdout: Stdout,
+    is_closed: bool,
+    limits: Limits,
+}
+
+/// Lines of each kind that may be written a minute.
+#[derive(Debug)]
+struct Limits {
+    kmsg_oom: Limiter,
+    kmsg_lost: Limiter,
+    degraded: Limiter,
+    config: Limiter,
+}
+
+impl Voice {
+    /// A voice whose first line is `seq=1`.
+    #[must_use]
+    pub fn new(run: RunId, stdout: Stdout) -> Self {
+        let limits = Limits {
+            kmsg_oom: Limiter::per_minute(20),
+            kmsg_lost: Limiter::per_minute(6),
+            degraded: Limiter::per_minute(6),
+            config: Limiter::per_minute(20),
+        };
+        Self { encoder: Encoder::new(run), stdout, is_closed: false, limits }
+    }
+
+    /// Where the lines go.
+    pub fn stdout(&mut self) -> &mut Stdout {
+        &mut self.stdout
+    }
+
+    /// Where the lines go, to wait for.
+    #[must_use]
+    pub fn stdout_fd(&self) -> BorrowedFd<'_> {
+        self.stdout.fd()
+    }
+
+    /// Lines that stdout could not take.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.stdout.dropped()
+    }
+
+    /// Whether nobody reads any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// The readings of one moment.
+    pub fn sample(&mut self, readings: &Readings<'_>, fields: Fields, disk_path: Option<&str>) {
+        self.line(Kind::Sample, |line, _| readings.put(line, fields, disk_path));
+    }
+
+    /// The first line.
+    pub fn start(&mut self, about: About<'_>) {
+        self.line(Kind::Start, |line, _| {
+            put_version(line, about);
+            report::put_guest(line, about.guest);
+            line.number(field::VM_MEM_TOTAL, about.mem_total_kb);
+            report::put_selection(line, about.selection);
+            put_support(line, about);
+            line.list(field::CAPS, about.guest.caps.iter().copied());
+            report::put_health(line, about.health);
+            report::put_runner(line, &about.config.runner);
+        });
+    }
+
+    /// The short of it.
+    pub fn about(&mut self, about: About<'_>) {
+        self.line(Kind::About, |line, limits| {
+            put_version(line, about);
+            report::put_level(line, about.selection);
+            put_support(line, about);
+            report::put_runner(line, &about.config.runner);
+            limits.put(line);
+        });
+    }
+
+    /// The last line.
+    pub fn stop(&mut self, reason: &str, samples: u64, mem_peak: Option<u64>) {
+        let dropped = self.dropped();
+        self.line(Kind::Stop, |line, limits| {
+            line.text(field::REASON, Some(reason))
+                .number(field::SAMPLES, Some(samples))
+                .number(field::MEM_PEAK, mem_peak)
+                .number(field::SINK_STDOUT_DROPPED, Some(dropped));
+            limits.put(line);
+        });
+    }
+
+    /// The kernel killed a process for memory.
+    pub fn kill(&mut self, kill: &Kill, now: Duration) {
+        if !self.limits.kmsg_oom.allows(now) {
+            return;
+        }
+        self.line(Kind::KmsgOom, |line, limits| {
+            line.number(field::OLD, kill.is_old.then_some(1_u64))
+                .text(field::SCOPE, kill.scope.map(Scope::name))
+                .text(field::VICTIM_COMM, Some(&kill.comm))
+                .number(field::VICTIM_PID, Some(kill.pid))
+                .number(field::VICTIM_RSS, kill.rss_kb)
+                .number(field::VICTIM_ADJ, kill.adj)
+                .text(field::CGROUP, kill.cgroup.as_ref())
+                .number(field::SUPPRESSED, Some(limits.kmsg_oom.suppressed()))
+                .number(field::KTS, Some(kill.time_us / 1_000_000))
+                .text(field::MSG, Some(&kill.text));
+        });
+    }
+
+    /// So many records of the kernel were overwritten unread.
+    pub fn lost(&mut self, count: u64, now: Duration) {
+        if !self.limits.kmsg_lost.allows(now) {
+            return;
+        }
+        self.line(Kind::KmsgLost, |line, limits| {
+            line.number(field::COUNT, Some(count)).number(field::SUPPRESSED, Some(limits.kmsg_lost.suppressed()));
+        });
+    }
+
+    /// A source stopped working, changed its trouble, or came back.
+    pub fn degraded(&mut self, what: &str, trouble: Option<Trouble>, now: Duration) {
+        if !self.limits.degraded.allows(now) {
+            return;
+        }
+        self.line(Kind::Degraded, |line, limits| {
+            line.text(field::WHAT, Some(what))
+                .text(field::ERROR, Some(trouble.map_or("ok", Trouble::text)))
+                .number(field::SUPPRESSED, Some(limits.degraded.suppressed()));
+        });
+    }
+
+    /// A setting was clamped or ignored.
+    pub fn config(&mut self, Adjusted { key, given, used }: &Adjusted, now: Duration) {
+        if !self.limits.config.allows(now) {
+            return;
+        }
+        self.line(Kind::Config, |line, limits| {
+            line.text(field::KEY, Some(key))
+                .text(field::GIVEN, Some(given))
+                .text(field::USED, Some(used))
+                .number(field::SUPPRESSED, Some(limits.config.suppressed()));
+        });
+    }
+
+    /// Gives what was said a moment to get out.
+    pub fn finish(self, patience: Duration) {
+        self.stdout.finish(patience);
+    }
+
+    fn line(&mut self, kind: Kind, put: impl FnOnce(&mut LineBuilder<'_>, &Limits)) {
+        let mut line = self.encoder.begin(kind, SystemTime::now());
+        put(&mut line, &self.limits);
+        if let Err(Closed) = self.stdout.write(line.finish()) {
+            self.is_closed = true;
+        }
+    }
+}
+
+impl Limits {
+    fn put(&self, line: &mut LineBuilder<'_>) {
+        let kinds: [(&Field, &Limiter); 4] = [
+            (field::SUPPRESSED_KMSG_OOM, &self.kmsg_oom),
+            (field::SUPPRESSED_KMSG_LOST, &self.kmsg_lost),
+            (field::SUPPRESSED_DEGRADED, &self.degraded),
+            (field::SUPPRESSED_CONFIG, &self.config),
+        ];
+        for (field, limiter) in kinds {
+            line.number(field, Some(limiter.suppressed()));
+        }
+    }
+}
+
+fn put_version(line: &mut LineBuilder<'_>, about: About<'_>) {
+    line.text(field::PROBE_VERSION, Some(env!("CARGO_PKG_VERSION")))
+        .text(field::BOOT_ID, about.guest.boot_id.as_ref())
+        .number(field::INTERVAL, u64::try_from(about.config.interval.as_millis()).ok());
+}
+
+fn put_support(line: &mut LineBuilder<'_>, about: About<'_>) {
+    line.text(field::PSI, Some(report::psi_word(about.health)))
+        .text(field::KMSG, Some(report::kmsg_word(about.kmsg)))
+        .list(field::SUPPORTS, about.supports.iter().copied());
+}
