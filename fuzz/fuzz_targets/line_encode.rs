@@ -12,7 +12,12 @@ use runner_vitals::line::{Encoder, Line, MAX_LINE_BYTES, Reading, RunId};
 enum Put {
     Number(Option<i64>),
     Text(Option<Vec<u8>>),
+    /// So many keys of the table.
+    List(usize),
 }
+
+/// What a number may be: the format has 64 bits with a sign, less the one that has no positive counterpart.
+const LEAST: i64 = -i64::MAX;
 
 fuzz_target!(|input: &[u8]| {
     let mut input = Unstructured::new(input);
@@ -23,6 +28,7 @@ fuzz_target!(|input: &[u8]| {
         match put {
             Put::Number(number) => line.number(field, *number),
             Put::Text(text) => line.text(field, text.as_ref()),
+            Put::List(count) => line.list(field, words(*count)),
         };
     }
     check(line.finish(), kind, &puts);
@@ -39,12 +45,18 @@ fn plan(input: &mut Unstructured<'_>) -> Result<(Kind, SystemTime, Vec<(&'static
             continue;
         }
         let put = match field.unit {
+            Unit::Text(_) if input.ratio(1, 4)? => Put::List(input.int_in_range(0..=field::ALL.len())?),
             Unit::Text(_) => Put::Text(input.arbitrary()?),
-            _ => Put::Number(input.arbitrary()?),
+            _ if input.ratio(1, 4)? => Put::Number(Some(*input.choose(&[0, LEAST, i64::MAX, -1])?)),
+            _ => Put::Number(input.arbitrary::<Option<i64>>()?.map(|number| number.max(LEAST))),
         };
         puts.push((field, put));
     }
     Ok((kind, now, puts))
+}
+
+fn words(count: usize) -> impl Iterator<Item = &'static str> + Clone {
+    field::ALL.iter().take(count).map(|field| field.key)
 }
 
 fn check(bytes: &[u8], kind: Kind, puts: &[(&Field, Put)]) {
@@ -70,6 +82,7 @@ fn check(bytes: &[u8], kind: Kind, puts: &[(&Field, Put)]) {
 fn is_silent(field: &Field, put: &Put) -> bool {
     match put {
         Put::Number(Some(0)) => field.print == Print::OverZero,
+        Put::List(count) => *count == 0,
         Put::Number(None) | Put::Text(None) => field.print != Print::Contract,
         _ => false,
     }
@@ -83,6 +96,7 @@ fn is_told(field: &Field, put: &Put, reading: &Reading<'_>) -> bool {
             digits.parse() == Ok(*number)
         }
         (Put::Text(Some(text)), Reading::Value(shown)) => is_text(&String::from_utf8_lossy(text), shown),
+        (Put::List(count), Reading::Value(shown)) => is_text(&words(*count).collect::<Vec<_>>().join(","), shown),
         _ => false,
     }
 }

@@ -21,6 +21,8 @@ pub struct Selection {
     pub cpu_quota_x100: Option<Limit>,
     /// `memory.oom.group` of the watched cgroup; `None` where there is no such file.
     pub oom_group: Option<u64>,
+    /// Whether the watched cgroup's folder is not there any more, or not yet.
+    pub is_gone: bool,
     is_v1: bool,
     mem_dir: PathBuf,
     own_dir: PathBuf,
@@ -42,7 +44,14 @@ pub fn select(root: &Root, target: &Target) -> Selection {
         let controllers = root.read(dir.join("cgroup.controllers")).unwrap_or_default();
         controllers.split(u8::is_ascii_whitespace).any(|word| word == controller.as_bytes())
     };
-    chosen(root, levels::layout(&cgroup, &mountinfo, target, v2_has))
+    let mut layout = levels::layout(&cgroup, &mountinfo, target, v2_has);
+    let own = layout.memory.dirs.first();
+    let is_gone = own.is_some_and(|own| !root.join(own).exists());
+    if is_gone {
+        // Its ancestors' readings are not its own.
+        layout.memory.dirs.truncate(1);
+    }
+    Selection { is_gone, ..chosen(root, layout) }
 }
 
 fn chosen(root: &Root, layout: Layout) -> Selection {
@@ -67,6 +76,7 @@ fn chosen(root: &Root, layout: Layout) -> Selection {
         mem_level: mem_dir.as_ref().map(|dir| memory.shown(dir)),
         mem_limit: mem_dir.as_ref().and_then(|dir| limit(root, dir, memory_names.max)),
         cpu_quota_x100,
+        is_gone: false,
         oom_group: root.read(own_dir.join("memory.oom.group")).ok().and_then(|text| cgroup::parse_count(&text)),
         is_v1: memory.is_v1,
         mem_dir: mem_dir.unwrap_or_else(|| own_dir.clone()),

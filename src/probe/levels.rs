@@ -90,7 +90,7 @@ struct Hierarchy {
 
 /// Works out the layout from the texts of `/proc/PID/cgroup` and `/proc/self/mountinfo`.
 ///
-/// `v2_has` tells whether the unified hierarchy carries a controller, by the folder of the watched cgroup.
+/// `v2_has` tells whether a folder of the unified hierarchy has a controller.
 pub fn layout(cgroup: &[u8], mountinfo: &[u8], target: &Target, v2_has: impl Fn(&Path, &str) -> bool) -> Layout {
     let own = process_cgroups(cgroup);
     let hierarchies = hierarchies(mountinfo);
@@ -102,7 +102,7 @@ pub fn layout(cgroup: &[u8], mountinfo: &[u8], target: &Target, v2_has: impl Fn(
     };
     let chain = |controller: &str| {
         let v2 = hierarchies.iter().filter(|h| !h.is_v1).filter_map(|h| chain(h, &path_of(&own, None, h, target)?));
-        let v2 = v2.into_iter().find(|chain| chain.dirs.first().is_some_and(|dir| v2_has(dir, controller)));
+        let v2 = v2.into_iter().find(|chain| chain.dirs.iter().any(|dir| v2_has(dir, controller)));
         let v1 = hierarchies.iter().filter(|h| h.is_v1 && h.controllers.iter().any(|name| name == controller));
         let mut v1 = v1.filter_map(|h| chain(h, &path_of(&own, Some(controller), h, target)?));
         v2.or_else(|| v1.next()).unwrap_or_default()

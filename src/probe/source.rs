@@ -152,10 +152,11 @@ impl Sources {
         guest.chain(self.cgroup.files()).filter(|file| file.is_open())
     }
 
-    /// Whether a file of the cgroup is gone, so that the set has to be opened anew.
+    /// Whether the watched cgroup is gone, so that its files have to be opened anew.
     #[must_use]
     pub fn cgroup_is_gone(&self) -> bool {
-        self.health.iter().any(|(_, health)| matches!(health, Err(Trouble::Absent(Errno::NODEV))))
+        self.cgroup.selection.is_gone
+            || self.health.iter().any(|(_, health)| matches!(health, Err(Trouble::Absent(Errno::NODEV))))
     }
 
     /// Reads everything but the disks into `sample`. Allocates nothing, opens nothing.

@@ -208,9 +208,8 @@ impl Out {
 
     fn relay(file: &File) -> std::io::Result<Self> {
         let file = file.try_clone()?;
-        let (reader, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-        // Ours alone, unlike the descriptor that it stands in for.
-        rustix::io::ioctl_fionbio(&pipe, true)?;
+        // Ours alone, unlike the descriptor that it stands in for, so it may be non-blocking.
+        let (reader, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let lost = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&lost);
         let builder = std::thread::Builder::new().name("stdout".to_owned()).stack_size(STACK_BYTES);
@@ -231,10 +230,16 @@ fn parts<'q>((front, back): (&'q [u8], &'q [u8]), from: usize, to: usize) -> [&'
 fn relay(pipe: &OwnedFd, file: &File, lost: &AtomicU64) {
     let mut chunk = [0; MAX_LINE_BYTES];
     let mut waiting = Vec::with_capacity(2 * MAX_LINE_BYTES);
-    while let Ok(count) = rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut chunk)) {
-        if count == 0 {
-            return;
-        }
+    loop {
+        let count = match rustix::io::read(pipe, &mut chunk) {
+            Ok(0) => return,
+            Ok(count) => count,
+            Err(Errno::AGAIN | Errno::INTR) => {
+                wait(pipe.as_fd(), PollFlags::IN);
+                continue;
+            }
+            Err(_) => return,
+        };
         waiting.extend_from_slice(chunk.get(..count).unwrap_or_default());
         let whole = waiting.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in waiting.get(..whole).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
@@ -255,14 +260,16 @@ fn write_whole(file: &File, line: &[u8]) -> Result<(), Errno> {
             Ok(count) => rest = rest.get(count..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             // Somebody else made it non-blocking.
-            Err(Errno::AGAIN) => {
-                let mut fds = [PollFd::new(file, PollFlags::OUT)];
-                rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;
-            }
+            Err(Errno::AGAIN) => wait(file.as_fd(), PollFlags::OUT),
             Err(errno) => return Err(errno),
         }
     }
     Ok(())
+}
+
+fn wait(fd: BorrowedFd<'_>, flags: PollFlags) {
+    // However this ends, the caller tries again and sees.
+    let _ = rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, flags)], None);
 }
 
 #[cfg(test)]

@@ -1,22 +1,11 @@
 //! The real binary on this machine: its lines, its time, its settings, its end.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/probe.rs"]
-mod probe;
-
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use probe::{Arrived, Probe, command};
+use crate::probe::{Arrived, PATIENCE, Probe, arrivals, command};
 use runner_vitals::line::field;
 use rustix::process::Signal;
 
@@ -149,7 +138,7 @@ fn a_watched_process_that_is_not_there_is_told_and_forgotten() {
 fn without_a_reader_it_ends_quietly() {
     let mut child = command(&["--interval", "60"]).spawn().unwrap();
     drop(child.stdout.take());
-    let deadline = Instant::now() + probe::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
@@ -213,11 +202,11 @@ fn a_stalled_reader_delays_no_sample_and_loses_only_what_is_counted() {
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(rustix::fs::fcntl_getfl(&reader).unwrap() & rustix::fs::OFlags::NONBLOCK, rustix::fs::OFlags::empty());
     assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
-    let lines = probe::arrivals(reader);
+    let lines = arrivals(reader);
     let (mut late, mut seqs) = (Vec::new(), Vec::new());
     let mut dropped = 0;
     while seqs.len() < 6 {
-        let arrived = lines.recv_timeout(probe::PATIENCE).expect("a line in time");
+        let arrived = lines.recv_timeout(PATIENCE).expect("a line in time");
         if !arrived.text.starts_with("RUNNER_VITALS") {
             assert_eq!(arrived.text, "noise-of-the-job", "lines do not mix");
             continue;

@@ -1,0 +1,18 @@
+//! End to end: the real binary on captured kernel trees and on this machine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/fixture.rs"]
+mod fixture;
+#[path = "../support/probe.rs"]
+mod probe;
+
+mod captures;
+mod cgroup_live;
+mod life;

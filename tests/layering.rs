@@ -1,0 +1,148 @@
+//! The arrow `kernel -> source -> sample -> rate -> line -> sink -> run -> bin` holds: imports point left.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a module may use of the crate, by its first two names. A module may always use itself.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("line", &[]),
+    ("probe::kernel", &[]),
+    ("probe::source", &["probe::kernel", "probe::cgroup_files", "probe::sample"]),
+    ("probe::levels", &[]),
+    ("probe::cgroup_files", &["probe::kernel", "probe::levels", "probe::source"]),
+    ("probe::sample", &["probe::source"]),
+    ("probe::rate", &["probe::sample", "probe::source"]),
+    ("probe::event", &["probe::source"]),
+    ("probe::watch", &["probe::kernel", "probe::source"]),
+    ("probe::slow", &["probe::kernel", "probe::levels", "probe::cgroup_files", "probe::source"]),
+    ("probe::config", &["probe::levels"]),
+    (
+        "probe::report",
+        &[
+            "line",
+            "probe::kernel",
+            "probe::levels",
+            "probe::cgroup_files",
+            "probe::config",
+            "probe::rate",
+            "probe::sample",
+            "probe::source",
+        ],
+    ),
+    ("probe::sink", &["line"]),
+    (
+        "probe::voice",
+        &[
+            "line",
+            "probe::kernel",
+            "probe::cgroup_files",
+            "probe::config",
+            "probe::event",
+            "probe::report",
+            "probe::sink",
+            "probe::source",
+        ],
+    ),
+    // The two at the right end of the arrow may use all of the probe.
+    ("probe::sampler", &["line", "probe"]),
+    ("probe::run", &["line", "probe"]),
+];
+
+#[test]
+fn imports_point_left() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in rust_files(&src) {
+        let module = module_of(file.strip_prefix(&src).unwrap());
+        if module.is_empty() || module == ["probe"] || module[0] == "bin" {
+            continue;
+        }
+        let home = room(&module);
+        let allowed = MAY_USE.iter().find(|(name, _)| *name == home);
+        let Some((_, allowed)) = allowed else { panic!("{home} has no place on the arrow: add it to MAY_USE") };
+        let text = fs::read_to_string(&file).unwrap();
+        // What tests use is their own business.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for used in used_modules(code, &module) {
+            let fits =
+                used == home || allowed.iter().any(|room| used == *room || used.starts_with(&format!("{room}::")));
+            if !fits {
+                wrong.push(format!("{} uses {used}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_two_sides_meet_at_the_line_only() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in rust_files(&src) {
+        let module = module_of(file.strip_prefix(&src).unwrap());
+        let Some(side) = module.first() else { continue };
+        let code = fs::read_to_string(&file).unwrap();
+        let other = match side.as_str() {
+            "probe" => &["crate::hub"][..],
+            "hub" => &["crate::probe"],
+            "line" => &["crate::probe", "crate::hub"],
+            _ => &[],
+        };
+        assert!(!other.iter().any(|other| code.contains(other)), "{} reaches over", file.display());
+    }
+}
+
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] }).collect()
+}
+
+/// `probe/source/meminfo.rs` is `probe`, `source`, `meminfo`.
+fn module_of(file: &Path) -> Vec<String> {
+    let parts = file.with_extension("");
+    let parts = parts.iter().map(|part| part.to_string_lossy().into_owned());
+    parts.filter(|part| part != "lib").collect()
+}
+
+/// The part of a path that has a place on the arrow: `line`, or `probe` and one more name.
+fn room(path: &[String]) -> String {
+    match path.first().map(String::as_str) {
+        Some("probe" | "hub") => path.iter().take(2).cloned().collect::<Vec<_>>().join("::"),
+        _ => path.first().cloned().unwrap_or_default(),
+    }
+}
+
+/// Every `crate::…` and `super::…` path of a module, resolved, as rooms.
+fn used_modules(code: &str, module: &[String]) -> Vec<String> {
+    let lines = code.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    let mut used = Vec::new();
+    for line in lines {
+        for word in line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
+            let names: Vec<&str> = word.trim_end_matches(':').split("::").collect();
+            let supers = names.iter().take_while(|name| **name == "super").count();
+            let base = match names.first() {
+                Some(&"crate") => &module[..0],
+                Some(&"super") => &module[..module.len() - supers],
+                _ => continue,
+            };
+            let rest = names.iter().skip(supers.max(1)).map(|name| (*name).to_owned());
+            let path: Vec<String> = base.iter().cloned().chain(rest).collect();
+            used.extend(Some(room(&path)).filter(|room| room.contains("::") || room == "line"));
+        }
+    }
+    used
+}
+
+#[test]
+fn a_path_is_resolved_from_its_module() {
+    let module = ["probe".to_owned(), "source".to_owned(), "kmsg".to_owned()];
+    assert_eq!(used_modules("use super::text::x;\nuse crate::line::Line;", &module), ["probe::source", "line"]);
+    assert_eq!(used_modules("super::super::run::run(); // crate::hub::x", &module), ["probe::run", "hub::x"]);
+}
