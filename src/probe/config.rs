@@ -141,7 +141,10 @@ impl Config {
         let samples = samples.or_else(|| env.parsed(&["SAMPLES"], "endless", |text| number(text, 1..=u64::MAX)));
         let fields = args.fields.or_else(|| env.parsed(&["FIELDS"], "full", |text| Fields::from_str(text, false).ok()));
         let watch = match args.watch.is_empty() {
-            true => env.text(&["WATCH"]).map(|text| text.split(':').map(PathBuf::from).collect()).unwrap_or_default(),
+            true => env
+                .text(&["WATCH"])
+                .map(|text| text.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect())
+                .unwrap_or_default(),
             false => args.watch,
         };
         let pid = |text: &str| number(text, 1..=PID_MAX).and_then(|pid| u32::try_from(pid).ok());
@@ -320,7 +323,7 @@ mod tests {
             ("RUNNER_VITALS_FIELDS", "all"),
             ("RUNNER_VITALS_EXIT_WITH", "0"),
             ("RUNNER_VITALS_CGROUP_OF", "99999999999"),
-            ("RUNNER_VITALS_WATCH", "/a:/b"),
+            ("RUNNER_VITALS_WATCH", "/a::/b:"),
             ("RUNNER_VITALS_RUNNER", ""),
         ];
         let config = config(&[], &env);

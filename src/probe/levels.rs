@@ -126,7 +126,7 @@ fn path_of(own: &[ProcessCGroup], v1: Option<&str>, hierarchy: &Hierarchy, targe
         // A folder below the mount point, or a path in the hierarchy.
         Target::Path(path) => Some(match path.strip_prefix(&hierarchy.mount_point) {
             Ok(below) => hierarchy.root.join(below),
-            Err(_) => path.clone(),
+            Err(_) => Path::new("/").join(path),
         }),
         _ => own
             .iter()
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_path_can_be_given() {
-        for path in ["/kubepods/x", "/sys/fs/cgroup/kubepods/x"] {
+        for path in ["/kubepods/x", "kubepods/x", "/sys/fs/cgroup/kubepods/x"] {
             let layout = of("0::/own\n", V2, &Target::Path(path.into()));
             assert_eq!(
                 dirs(&layout.memory),

@@ -10,6 +10,7 @@ use super::cgroup_files::{self, CgroupFiles};
 use super::config::{Adjusted, Config};
 use super::event::{OomJoiner, Told};
 use super::kernel::{KernelFile, Root, Trouble};
+use super::levels::Target;
 use super::rate::{self, Totals};
 use super::report::{self, Guest, Readings};
 use super::sample::Sample;
@@ -87,6 +88,12 @@ impl Sampler {
         sampler.tell_about(Voice::start);
         for adjusted in sampler.config.adjusted.clone() {
             sampler.tell_config(&adjusted);
+        }
+        if let Target::OfPid(pid) = sampler.config.target
+            && sampler.sources.cgroup.selection.path.is_none()
+        {
+            let (key, used) = ("cgroup-of".to_owned(), "none".to_owned());
+            sampler.tell_config(&Adjusted { key, given: pid.to_string(), used });
         }
         sampler
     }

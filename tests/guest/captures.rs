@@ -153,6 +153,15 @@ fn another_process_can_be_watched() {
 }
 
 #[test]
+fn a_process_that_is_not_there_is_told() {
+    let root = root("idle/after");
+    let lines = once(root.path(), &["--cgroup-of", "78"]);
+    let told = lines.iter().find(|arrived| arrived.is(Some("config"))).unwrap();
+    assert_shows(told, &[(field::KEY, "cgroup-of"), (field::GIVEN, "78"), (field::USED, "none")]);
+    assert_shows(sample(&lines), &[(field::MEM_CURRENT, ""), (field::VM_MEM_TOTAL, "223608")]);
+}
+
+#[test]
 fn the_tightest_level_is_read_and_named() {
     let root = root("oom-cgroup/during");
     let cgroups = root.path().join("sys/fs/cgroup");

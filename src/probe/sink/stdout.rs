@@ -283,6 +283,13 @@ mod tests {
         (reader, Stdout::new(File::from(OwnedFd::from(writer))).unwrap())
     }
 
+    /// What systemd gives its services.
+    fn socket() -> (std::io::PipeReader, Stdout) {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let stdout = Stdout::new(File::from(OwnedFd::from(writer))).unwrap();
+        (std::io::PipeReader::from(OwnedFd::from(reader)), stdout)
+    }
+
     /// A stdout that has to go through the relay, as on a kernel without `RWF_NOWAIT` for pipes.
     fn relayed() -> (std::io::PipeReader, Stdout) {
         let (reader, mut stdout) = pipe();
@@ -297,7 +304,7 @@ mod tests {
 
     #[test]
     fn lines_come_out_in_order() {
-        for (reader, mut stdout) in [pipe(), relayed()] {
+        for (reader, mut stdout) in [pipe(), relayed(), socket()] {
             (1..=3).for_each(|number| stdout.write(&line(number)).unwrap());
             stdout.finish(Duration::from_secs(10));
             let expected = [line(1), line(2), line(3)].concat();

@@ -1,0 +1,707 @@
+//! What holds for every input: of the line (what is put is read back, nothing put can pass for more), of the parsers of
+//! kernel text (no bytes make them panic, no cut between lines and no junk changes a reading, another parser reads the same).
+//!
+//! The same random numbers each time, so that a change fails for what it changed; fuzz/ looks further. To look further here:
+//! `PROPTEST_RNG_SEED=7 PROPTEST_CASES=10000 cargo test --test properties`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use procfs_core::net::{InterfaceDeviceStatus, Snmp};
+use procfs_core::{CpuPressure, ExplicitSystemInfo, KernelStats, LoadAverage, Meminfo, VmStat};
+use procfs_core::{FromBufRead as _, FromBufReadSI as _, FromRead as _};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select, subsequence};
+use proptest::test_runner::RngSeed;
+use runner_vitals::line::field::{self, Field, Kind, Print, Unit};
+use runner_vitals::line::{Encoder, Line, LineBuilder, MAX_LINE_BYTES, Number, Reading, RunId};
+use runner_vitals::probe::levels::{Level, Target, layout, tightest};
+use runner_vitals::probe::source::cgroup::{Limit, parse_count, parse_cpu_max, parse_limit, parse_memory_events};
+use runner_vitals::probe::source::cgroup::{parse_memory_stat, parse_pids_events, parse_throttling};
+use runner_vitals::probe::source::kmsg::{self, OomRecord, Scope};
+use runner_vitals::probe::source::{loadavg, meminfo, net, pressure, stat, vmstat};
+
+/// `PROPTEST_CASES` and `PROPTEST_RNG_SEED` go before these.
+fn config() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    let is_set = |name| std::env::var_os(name).is_some();
+    ProptestConfig {
+        cases: if is_set("PROPTEST_CASES") { given.cases } else { 128 },
+        rng_seed: if is_set("PROPTEST_RNG_SEED") { given.rng_seed } else { RngSeed::Fixed(20_260_604) },
+        failure_persistence: None,
+        ..given
+    }
+}
+
+// The line.
+
+/// A value that is put.
+#[derive(Clone, Debug)]
+enum Put {
+    Number(Option<i64>),
+    Text(Option<Vec<u8>>),
+}
+
+/// The format has 64 bits with a sign, less the one that has no positive counterpart.
+const LEAST: i64 = -i64::MAX;
+
+fn number() -> impl Strategy<Value = i64> {
+    prop_oneof![select(vec![0, 1, -1, 9, -10, i64::MAX, LEAST]), -2000_i64..2000, LEAST..=i64::MAX]
+}
+
+/// Bytes of any kind: random, of any Unicode, and of pieces that a forged line would need.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = [
+        "\"",
+        "\" ",
+        "=",
+        "\n",
+        "\r\n",
+        " ",
+        "\\",
+        "\\\"",
+        "\\n",
+        "\\u0022",
+        "…",
+        "\u{2028}",
+        "\u{85}",
+        "\u{feff}",
+        "é",
+        "\0",
+        "\x1b[2J",
+        "\x7f",
+        "\t",
+        "oom_kill=9",
+        " seq=1 ",
+        "RUNNER_VITALS ts= run=0000 seq=1",
+        "a",
+        "node",
+        "'",
+    ];
+    prop_oneof![
+        vec(any::<u8>(), 0..40),
+        vec(any::<char>(), 0..40).prop_map(|chars| chars.into_iter().collect::<String>().into_bytes()),
+        vec(select(pieces.to_vec()), 0..20).prop_map(|pieces| pieces.concat().into_bytes()),
+        vec(any::<u8>(), 0..2000),
+        "[a-z]{0,1500}".prop_map(String::into_bytes),
+    ]
+}
+
+fn value(field: &Field) -> BoxedStrategy<Put> {
+    match field.unit {
+        Unit::Text(_) => proptest::option::weighted(0.9, text()).prop_map(Put::Text).boxed(),
+        _ => proptest::option::weighted(0.9, number()).prop_map(Put::Number).boxed(),
+    }
+}
+
+/// Some fields, each once, in any order, with any values.
+fn puts(most: usize) -> impl Strategy<Value = Vec<(&'static Field, Put)>> {
+    let fields = subsequence(field::ALL.to_vec(), 0..=most.min(field::ALL.len())).prop_shuffle();
+    fields.prop_flat_map(|fields| {
+        let values: Vec<_> = fields.iter().map(|field| value(field)).collect();
+        values.prop_map(move |values| fields.iter().copied().zip(values).collect())
+    })
+}
+
+/// Any moment that a clock can show.
+fn moment() -> impl Strategy<Value = SystemTime> {
+    let far = prop_oneof![0_u64..2_000_000_000_000, 253_402_300_700_000_u64..253_402_300_900_000, any::<u64>()];
+    (any::<bool>(), far).prop_map(|(is_before, ms)| {
+        let (epoch, far) = (SystemTime::UNIX_EPOCH, Duration::from_millis(ms));
+        let moment = if is_before { epoch.checked_sub(far) } else { epoch.checked_add(far) };
+        moment.unwrap_or(epoch)
+    })
+}
+
+fn put(line: &mut LineBuilder<'_>, field: &Field, value: &Put) {
+    match value {
+        Put::Number(number) => line.number(field, *number),
+        Put::Text(text) => line.text(field, text.as_ref()),
+    };
+}
+
+fn encoded(kind: Kind, now: SystemTime, puts: &[(&'static Field, Put)]) -> String {
+    let mut encoder = Encoder::new(RunId::from_random(0));
+    let mut line = encoder.begin(kind, now);
+    puts.iter().for_each(|(field, value)| put(&mut line, field, value));
+    String::from_utf8(line.finish().to_vec()).expect("a line is UTF-8")
+}
+
+/// What a reader is to find of a value that was put; `None` when the key is to be left out.
+fn expected(field: &Field, value: &Put) -> Option<Reading<'static>> {
+    let unread = || (field.print == Print::Contract).then_some(Reading::Unread);
+    match value {
+        Put::Number(None) | Put::Text(None) => unread(),
+        Put::Number(Some(0)) if field.print == Print::OverZero => None,
+        Put::Number(Some(number)) => Some(Reading::Value(decimal(*number, field.unit).into())),
+        Put::Text(Some(text)) => Some(Reading::Value(String::from_utf8_lossy(text).into_owned().into())),
+    }
+}
+
+fn decimal(scaled: i64, unit: Unit) -> String {
+    let (sign, scaled) = (if scaled < 0 { "-" } else { "" }, scaled.unsigned_abs());
+    match unit.decimals().unwrap() {
+        0 => format!("{sign}{scaled}"),
+        1 => format!("{sign}{}.{}", scaled / 10, scaled % 10),
+        _ => format!("{sign}{}.{:02}", scaled / 100, scaled % 100),
+    }
+}
+
+/// Whether a text was read as it was put, or cut because it was too wide.
+fn is_told(field: &Field, read: &Reading<'_>, put: &Reading<'_>) -> bool {
+    let (Reading::Value(read), Reading::Value(put), Unit::Text(cap)) = (read, put, field.unit) else {
+        return read == put;
+    };
+    // An escape makes at most six bytes of one.
+    let may_be_cut = put.len() * 6 > cap;
+    read == put || may_be_cut && read.strip_suffix('…').is_some_and(|head| put.starts_with(head))
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn what_is_put_is_read_back_and_nothing_else(kind in select(Kind::ALL.to_vec()), now in moment(), puts in puts(12)) {
+        let text = encoded(kind, now, &puts);
+        prop_assert!(text.len() <= MAX_LINE_BYTES);
+        prop_assert_eq!(text.find('\n'), Some(text.len() - 1));
+        let line = Line::decode(&text).expect("what is encoded decodes");
+        prop_assert_eq!(line.event.as_deref(), kind.event());
+        let mut pairs = line.pairs().peekable();
+        for (field, value) in &puts {
+            let Some(expected) = expected(field, value) else { continue };
+            match pairs.next_if(|(key, _)| *key == field.key) {
+                Some((key, read)) => prop_assert!(is_told(field, read, &expected), "{}: {:?} of {:?}", key, read, expected),
+                None => prop_assert!(text.len() > MAX_LINE_BYTES - 1100, "{} is lost and there was room", field.key),
+            }
+        }
+        prop_assert_eq!(pairs.next(), None);
+    }
+
+    #[test]
+    fn a_line_stays_within_its_bound_however_much_is_put(puts in puts(usize::MAX), again in 1_usize..4) {
+        let text = encoded(Kind::Start, SystemTime::UNIX_EPOCH, &vec![puts; again].concat());
+        prop_assert!(text.len() <= MAX_LINE_BYTES);
+        prop_assert_eq!(text.find('\n'), Some(text.len() - 1));
+    }
+
+    #[test]
+    fn a_moment_is_read_back_to_the_millisecond(now in moment()) {
+        let text = encoded(Kind::Sample, now, &[]);
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_millis());
+        let in_range = since.filter(|ms| *ms < 253_402_300_800_000);
+        let read = Line::decode(&text).unwrap().ts.map(|ts| ts.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis());
+        prop_assert_eq!(read, in_range);
+    }
+
+    #[test]
+    fn a_number_is_read_back_in_every_unit(number in number(), wide in any::<u64>()) {
+        for field in field::ALL.iter().filter(|field| field.unit.decimals().is_some()) {
+            let known = Field { print: Print::Known, ..**field };
+            let clamped = Number::from(wide);
+            prop_assert!(u64::try_from(clamped.scaled).is_ok_and(|scaled| scaled == wide || scaled == i64::MAX.unsigned_abs()));
+            for number in [number, clamped.scaled] {
+                let mut encoder = Encoder::new(RunId::from_random(0));
+                let mut line = encoder.begin(Kind::Sample, SystemTime::UNIX_EPOCH);
+                line.number(&known, Some(number));
+                let text = str::from_utf8(line.finish()).unwrap();
+                prop_assert_eq!(Line::decode(text).unwrap().scaled(field), Some(number));
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_decodes_or_is_told_where_it_went_wrong(text in text(), puts in puts(8), at in any::<Index>(), len in 0_usize..3) {
+        let line = encoded(Kind::KmsgOom, SystemTime::UNIX_EPOCH, &puts);
+        let mut broken = line.clone().into_bytes();
+        let at = at.index(broken.len());
+        broken.splice(at..(at + len).min(line.len()), text.iter().copied().take(4));
+        for text in [String::from_utf8_lossy(&text), String::from_utf8_lossy(&broken), line[..line.floor_char_boundary(at)].into()] {
+            match Line::decode(&text) {
+                Ok(_) => prop_assert!(text.starts_with("RUNNER_VITALS ")),
+                Err(error) => prop_assert!(text.is_char_boundary(error.at), "{} of {:?}", error, text),
+            }
+        }
+    }
+}
+
+// Kernel messages.
+
+/// As the kernel escapes a record: what does not print, and the backslash.
+fn escaped(text: &[u8]) -> Vec<u8> {
+    let escape = |byte: &u8| match byte {
+        b' '..=b'~' if *byte != b'\\' => vec![*byte],
+        _ => format!("\\x{byte:02x}").into_bytes(),
+    };
+    text.iter().flat_map(escape).collect()
+}
+
+/// A process's name, up to `TASK_COMM_LEN`, of bytes and of words that the kernel prints around it.
+fn comm() -> impl Strategy<Value = Vec<u8>> {
+    let words = [
+        ") ",
+        "(",
+        "), UID 0, ",
+        "total-vm:",
+        "1kB, ",
+        ",pid=1",
+        ",uid=0",
+        ",task=",
+        "\n",
+        "\\x41",
+        ",global_oom",
+        "x",
+    ];
+    let words = vec(select(words.to_vec()), 0..4).prop_map(|words| words.concat().into_bytes());
+    let bytes = vec(1_u8..=255, 0..16);
+    prop_oneof![words, bytes].prop_map(|mut comm| {
+        comm.truncate(15);
+        comm
+    })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn an_escaped_text_becomes_the_same_bytes(text in text(), has_newline in any::<bool>()) {
+        let mut record = [b"6,1,2,-;", escaped(&text).as_slice()].concat();
+        record.truncate(2000);
+        let kept = record.len() - 8;
+        record.extend_from_slice(if has_newline { b"\n SUBSYSTEM=x\n" } else { b"" });
+        let mut into = b"left over".to_vec();
+        kmsg::unescape(kmsg::parse(&record).unwrap().text, &mut into);
+        let whole = escaped(&text).len() == kept;
+        prop_assert!(if whole { into == text } else { into.len() <= kept });
+        kmsg::unescape(&text, &mut into);
+        prop_assert!(into.len() <= text.len());
+    }
+
+    #[test]
+    fn a_victim_can_name_itself_anything(comm in comm(), pid in any::<u64>()) {
+        let killed = format!("Out of memory: Killed process {pid} (");
+        for end in [
+            ") total-vm:9kB, anon-rss:2kB, file-rss:3kB, shmem-rss:4kB, UID:0 pgtables:5kB oom_score_adj:-998",
+            "), UID 0, total-vm:9kB, anon-rss:2kB, file-rss:3kB, shmem-rss:4kB",
+            ") total-vm:9kB, anon-rss:2kB, file-rss:3kB, shmem-rss:4kB",
+        ] {
+            let text = [killed.as_bytes(), &comm, end.as_bytes()].concat();
+            let Some(OomRecord::Killed(victim)) = kmsg::parse_oom(&text) else { panic!("{text:?}") };
+            let read = (victim.scope, victim.pid, victim.comm, victim.rss_kb);
+            prop_assert_eq!(read, (Some(Scope::Guest), pid, comm.as_slice(), Some(9)));
+        }
+        let head = b"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/a,task=";
+        let text = [head, comm.as_slice(), format!(",pid={pid},uid=0").as_bytes()].concat();
+        let chosen = OomRecord::Chosen { scope: Some(Scope::Guest), cgroup: b"/a", comm: &comm, pid };
+        prop_assert_eq!(kmsg::parse_oom(&text), Some(chosen));
+    }
+
+    #[test]
+    fn no_record_makes_the_parser_panic(bytes in text(), comm in comm(), at in any::<Index>(), head in 0_usize..6) {
+        let heads = [
+            "oom-kill:constraint=", "Task in ", "Tasks in ", "Out of memory: Killed process 1 (", "Kill process 1 (", "",
+        ];
+        let mut text = [heads[head].as_bytes(), &comm, &bytes].concat();
+        _ = kmsg::parse_oom(&text);
+        text.truncate(at.index(text.len() + 1));
+        _ = kmsg::parse_oom(&text);
+        _ = kmsg::parse(&text);
+    }
+}
+
+// Kernel files.
+
+/// What one parser reads of one file, each by a name.
+type Readings = Vec<(&'static str, Option<u64>)>;
+type Parser = fn(&[u8]) -> Readings;
+
+/// Readings that are summed over lines: a file that is cut has lost a part of them.
+const SUMS: [&str; 6] = ["refault", "allocstall", "pgscan", "cpus", "rx_bytes", "tx_bytes"];
+
+fn of_meminfo(text: &[u8]) -> Readings {
+    let read = meminfo::parse(text);
+    let swap = [("swap_total", read.swap_total_kb), ("swap_free", read.swap_free_kb)];
+    [("total", read.total_kb), ("avail", read.avail_kb)].into_iter().chain(swap).collect()
+}
+
+fn of_vmstat(text: &[u8]) -> Readings {
+    let read = vmstat::parse(text);
+    let sums = [("refault", read.refault), ("allocstall", read.allocstall), ("pgscan", read.pgscan)];
+    [("oom_kill", read.oom_kill), ("majfault", read.majfault)].into_iter().chain(sums).collect()
+}
+
+fn of_stat(text: &[u8]) -> Readings {
+    let read = stat::parse(text);
+    let cpu = |get: fn(stat::CpuTimes) -> u64| read.cpu.map(get);
+    vec![
+        ("user", cpu(|cpu| cpu.busy[0])),
+        ("nice", cpu(|cpu| cpu.busy[1])),
+        ("system", cpu(|cpu| cpu.busy[2])),
+        ("irq", cpu(|cpu| cpu.busy[3])),
+        ("softirq", cpu(|cpu| cpu.busy[4])),
+        ("idle", cpu(|cpu| cpu.idle)),
+        ("iowait", cpu(|cpu| cpu.iowait)),
+        ("steal", cpu(|cpu| cpu.steal)),
+        ("cpus", Some(read.cpus)),
+        ("procs_blocked", read.procs_blocked),
+    ]
+}
+
+fn of_loadavg(text: &[u8]) -> Readings {
+    let read = loadavg::parse(text);
+    let load = |get: fn(loadavg::Loadavg) -> u64| read.map(get);
+    vec![
+        ("1", load(|read| read.load1_x100)),
+        ("5", load(|read| read.load5_x100)),
+        ("15", load(|read| read.load15_x100)),
+    ]
+}
+
+fn of_pressure(text: &[u8]) -> Readings {
+    let pressure::Pressure { some, full } = pressure::parse(text);
+    vec![
+        ("some avg10", some.map(|row| row.avg10_x100)),
+        ("some total", some.map(|row| row.total_us)),
+        ("full avg10", full.map(|row| row.avg10_x100)),
+        ("full total", full.map(|row| row.total_us)),
+    ]
+}
+
+fn of_net_dev(text: &[u8]) -> Readings {
+    let read = net::parse_dev(text);
+    vec![("rx_bytes", read.map(|net| net.rx_bytes)), ("tx_bytes", read.map(|net| net.tx_bytes))]
+}
+
+fn of_net_snmp(text: &[u8]) -> Readings {
+    vec![("retrans", net::parse_tcp_retrans(text))]
+}
+
+fn of_memory_stat(text: &[u8]) -> Readings {
+    let read = parse_memory_stat(text);
+    vec![("anon", read.anon), ("shmem", read.shmem), ("inactive_file", read.inactive_file)]
+}
+
+fn of_memory_events(text: &[u8]) -> Readings {
+    let read = parse_memory_events(text);
+    vec![("oom", read.oom), ("oom_kill", read.oom_kill), ("oom_group_kill", read.oom_group_kill)]
+}
+
+fn of_cpu_stat(text: &[u8]) -> Readings {
+    let read = parse_throttling(text);
+    vec![("periods", read.map(|read| read.periods)), ("throttled", read.map(|read| read.throttled))]
+}
+
+fn of_pids_events(text: &[u8]) -> Readings {
+    vec![("max", parse_pids_events(text))]
+}
+
+fn of_one_value(text: &[u8]) -> Readings {
+    let limit = |limit: Option<Limit>| limit.map(|limit| limit.at().unwrap_or(u64::MAX));
+    vec![("count", parse_count(text)), ("limit", limit(parse_limit(text))), ("cpu.max", limit(parse_cpu_max(text)))]
+}
+
+const PARSERS: [Parser; 12] = [
+    of_meminfo,
+    of_vmstat,
+    of_stat,
+    of_loadavg,
+    of_pressure,
+    of_net_dev,
+    of_net_snmp,
+    of_memory_stat,
+    of_memory_events,
+    of_cpu_stat,
+    of_pids_events,
+    of_one_value,
+];
+
+fn parser_of(path: &Path) -> Option<Parser> {
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let folder = path.parent().and_then(name).unwrap_or_default();
+    Some(match (folder.as_str(), name(path)?.as_str()) {
+        ("proc", "meminfo") => of_meminfo,
+        ("proc", "vmstat") => of_vmstat,
+        ("proc", "stat") => of_stat,
+        ("proc", "loadavg") => of_loadavg,
+        ("net", "dev") => of_net_dev,
+        ("net", "snmp") => of_net_snmp,
+        ("pressure", _) => of_pressure,
+        (_, name) if name.ends_with(".pressure") => of_pressure,
+        (_, "memory.stat") => of_memory_stat,
+        (_, "memory.events" | "memory.events.local" | "memory.oom_control") => of_memory_events,
+        (_, "cpu.stat") => of_cpu_stat,
+        (_, "pids.events") => of_pids_events,
+        (_, name) if name.contains('.') && !name.starts_with("cgroup.") => of_one_value,
+        _ => return None,
+    })
+}
+
+/// A captured file, and the parser of it.
+#[derive(Clone, Debug)]
+struct Capture {
+    path: PathBuf,
+    text: Vec<u8>,
+    parse: Parser,
+}
+
+fn captures() -> Vec<Capture> {
+    let mut dirs = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/captures"))];
+    let mut captures = Vec::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if let Some(parse) = parser_of(&path) {
+                captures.push(Capture { text: fs::read(&path).unwrap(), path, parse });
+            }
+        }
+    }
+    captures.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(captures.len() > 100, "only {} captures", captures.len());
+    captures
+}
+
+/// Of many captures of a file only those that differ.
+fn distinct_captures() -> Vec<Capture> {
+    let mut captures = captures();
+    captures.sort_by(|a, b| a.text.cmp(&b.text));
+    captures.dedup_by(|a, b| a.text == b.text);
+    captures
+}
+
+#[test]
+fn a_file_cut_between_lines_loses_readings_and_changes_none() {
+    for Capture { path, text, parse } in distinct_captures() {
+        // v1 prints the subtree's sums behind the cgroup's own, which stand in for them where they are missing.
+        if text.starts_with(b"cache ") {
+            continue;
+        }
+        let whole = parse(&text);
+        for end in (0..text.len()).filter(|end| *end == 0 || text[end - 1] == b'\n') {
+            for ((name, cut), (_, whole)) in parse(&text[..end]).into_iter().zip(&whole) {
+                let is_same = cut.is_none() || cut == *whole || SUMS.contains(&name) && cut < *whole;
+                assert!(is_same, "{}, {end} bytes of it: {name} is {cut:?}, not {whole:?}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn loads_cut_anywhere_are_the_same_or_absent() {
+    for Capture { text, parse, .. } in captures().into_iter().filter(|capture| capture.path.ends_with("loadavg")) {
+        for end in 0..text.len() {
+            assert!(parse(&text[..end]).iter().zip(parse(&text)).all(|(cut, whole)| cut.1.is_none() || *cut == whole));
+        }
+    }
+}
+
+#[test]
+fn every_capture_has_what_its_parser_looks_for() {
+    for Capture { path, text, parse } in captures() {
+        // The root cgroup has no quota, and pids.events is empty on some kernels.
+        let may_be_empty = parse == of_cpu_stat as Parser || path.ends_with("memory.pressure_level");
+        assert!(may_be_empty || parse(&text).iter().any(|(_, value)| value.is_some()), "{}", path.display());
+    }
+}
+
+/// Truncated, a byte changed, bytes that are not UTF-8 put between: (where, how, with).
+fn damaged(text: &[u8], damages: &[(Index, u8, u8)]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    for (at, how, with) in damages {
+        let at = at.index(text.len() + 1);
+        match how % 5 {
+            0 => text.truncate(at.max(1)),
+            1 => text.splice(at..at, [0xff, 0xfe, *with]).for_each(drop),
+            2 => text.splice(at..at, b"18446744073709551616".iter().copied()).for_each(drop),
+            3 => text.splice(at..at, [b'\n', b' ', *with]).for_each(drop),
+            _ => text.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= *with),
+        }
+    }
+    text
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn no_bytes_make_a_parser_panic(
+        bytes in text(),
+        capture in select(distinct_captures()),
+        damages in vec((any::<Index>(), any::<u8>(), any::<u8>()), 0..8),
+    ) {
+        let damaged = damaged(&capture.text, &damages);
+        PARSERS.iter().for_each(|parse| {
+            parse(&bytes);
+            parse(&damaged);
+        });
+    }
+
+    #[test]
+    fn a_junk_line_costs_itself_only(capture in select(distinct_captures()), at in any::<Index>(), junk in vec(0x80_u8..=0xff, 1..40)) {
+        if capture.parse == of_loadavg as Parser || capture.parse == of_one_value as Parser {
+            return Ok(());
+        }
+        let mut lines: Vec<&[u8]> = capture.text.split_inclusive(|byte| *byte == b'\n').collect();
+        let junk = [junk.as_slice(), b" 1\n"].concat();
+        lines.insert(at.index(lines.len() + 1), &junk);
+        prop_assert_eq!((capture.parse)(&lines.concat()), (capture.parse)(&capture.text));
+    }
+
+    #[test]
+    fn no_mounts_make_the_layout_panic(cgroup in text(), mounts in text(), damages in vec((any::<Index>(), any::<u8>(), any::<u8>()), 0..6)) {
+        let own = b"11:pids:/p\n4:memory:/m/n\n1:cpu,cpuacct:/c\n0::/u\n";
+        let v1 = "35 31 0:32 / /sys/fs/cgroup/memory rw shared:5 - cgroup cgroup rw,memory\n";
+        let both = format!("{v1}41 31 0:38 /a\\040b /sys/fs/cgroup/unified rw master:1 - cgroup2 none rw,nsdelegate\n");
+        for (cgroup, mounts) in [
+            (cgroup, mounts),
+            (damaged(own, &damages), both.clone().into_bytes()),
+            (own.to_vec(), damaged(both.as_bytes(), &damages)),
+        ] {
+            for target in [Target::Own, Target::Path("/a/../b".into()), Target::Path("/m".into())] {
+                let layout = layout(&cgroup, &mounts, &target, |_, _| true);
+                let chains = [layout.memory, layout.cpu, layout.pids];
+                prop_assert!(chains.iter().all(|chain| chain.dirs.last().is_none_or(|dir| *dir == chain.mount_point)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_tightest_level_has_the_least_headroom(levels in vec((any::<Option<u8>>(), any::<Option<u8>>()), 0..6)) {
+        let levels: Vec<Level> = levels
+            .into_iter()
+            .map(|(current, limit)| Level { current: current.map(u64::from), limit: limit.map(u64::from) })
+            .collect();
+        let headroom = |level: &Level| Some(level.limit?.saturating_sub(level.current?));
+        let picked = tightest(&levels);
+        let least = levels.iter().filter_map(headroom).min();
+        prop_assert_eq!(picked.and_then(|at| headroom(&levels[at])), least);
+        prop_assert_eq!(picked.is_some(), levels.iter().any(|level| level.current.is_some()));
+    }
+}
+
+// Another parser's readings.
+
+/// What procfs-core reads of the same file, by the same names; `None` where it does not know the file or gives up.
+fn by_procfs(parse: Parser, text: &[u8]) -> Option<Readings> {
+    if parse == of_meminfo as Parser {
+        let read = Meminfo::from_buf_read(text).ok()?;
+        let kb = |bytes: Option<u64>| bytes.map(|bytes| bytes / 1024);
+        let swap = [("swap_total", kb(Some(read.swap_total))), ("swap_free", kb(Some(read.swap_free)))];
+        let all = [("total", kb(Some(read.mem_total))), ("avail", kb(read.mem_available))].into_iter().chain(swap);
+        return Some(all.collect());
+    }
+    if parse == of_vmstat as Parser {
+        return Some(vmstat_by_procfs(&VmStat::from_buf_read(text).ok()?));
+    }
+    if parse == of_stat as Parser {
+        return stat_by_procfs(text);
+    }
+    if parse == of_loadavg as Parser {
+        let read = LoadAverage::from_read(text).ok()?;
+        return Some(vec![("1", x100(read.one)), ("5", x100(read.five)), ("15", x100(read.fifteen))]);
+    }
+    if parse == of_pressure as Parser {
+        let CpuPressure { some, full } = CpuPressure::from_buf_read(text).ok()?;
+        let some = [("some avg10", x100(some.avg10)), ("some total", Some(some.total))];
+        let full = [("full avg10", x100(full.avg10)), ("full total", Some(full.total))];
+        return Some(some.into_iter().chain(full).collect());
+    }
+    if parse == of_net_dev as Parser {
+        let rows = InterfaceDeviceStatus::from_buf_read(text).ok()?.0;
+        let rows = || rows.values().filter(|row| row.name != "lo");
+        let (rx, tx) = (rows().map(|row| row.recv_bytes).sum(), rows().map(|row| row.sent_bytes).sum());
+        return Some(vec![("rx_bytes", Some(rx)), ("tx_bytes", Some(tx))]);
+    }
+    if parse == of_net_snmp as Parser {
+        return Some(vec![("retrans", Some(Snmp::from_buf_read(text).ok()?.tcp_retrans_segs))]);
+    }
+    None
+}
+
+fn vmstat_by_procfs(read: &VmStat) -> Readings {
+    let sum = |is_part: &dyn Fn(&str) -> bool| {
+        let parts = read.0.iter().filter(|(key, _)| is_part(key)).map(|(_, value)| value.unsigned_abs());
+        parts.reduce(|sum, part| sum + part)
+    };
+    let one = |key: &'static str| sum(&|other| other == key);
+    let scans = ["pgscan_kswapd", "pgscan_direct", "pgscan_khugepaged", "pgscan_proactive"];
+    vec![
+        ("oom_kill", one("oom_kill")),
+        ("majfault", one("pgmajfault")),
+        ("refault", sum(&|key| key.starts_with("workingset_refault"))),
+        ("allocstall", sum(&|key| key.starts_with("allocstall"))),
+        ("pgscan", sum(&|key| scans.contains(&key))),
+    ]
+}
+
+fn stat_by_procfs(text: &[u8]) -> Option<Readings> {
+    let machine =
+        ExplicitSystemInfo { boot_time_secs: 0, ticks_per_second: 100, page_size: 4096, is_little_endian: true };
+    let read = KernelStats::from_buf_read(text, &machine).ok()?;
+    let cpu = &read.total;
+    Some(vec![
+        ("user", Some(cpu.user)),
+        ("nice", Some(cpu.nice)),
+        ("system", Some(cpu.system)),
+        ("irq", cpu.irq),
+        ("softirq", cpu.softirq),
+        ("idle", Some(cpu.idle)),
+        ("iowait", cpu.iowait),
+        ("steal", cpu.steal),
+        ("cpus", u64::try_from(read.cpu_time.len()).ok()),
+        ("procs_blocked", read.procs_blocked.map(u64::from)),
+    ])
+}
+
+fn x100(number: f32) -> Option<u64> {
+    format!("{number:.2}").replace('.', "").parse().ok()
+}
+
+#[test]
+fn procfs_core_reads_the_same_of_every_capture() {
+    let mut compared = 0;
+    for Capture { path, text, parse } in captures() {
+        let is_known =
+            [of_meminfo, of_vmstat, of_stat, of_loadavg, of_pressure].iter().any(|known| *known as Parser == parse);
+        match by_procfs(parse, &text) {
+            Some(theirs) => assert_eq!(parse(&text), theirs, "{}", path.display()),
+            None => assert!(!is_known, "{}: procfs-core gives up", path.display()),
+        }
+        compared += usize::from(is_known);
+    }
+    assert!(compared > 50, "only {compared} files");
+}
+
+#[test]
+fn procfs_core_reads_the_same_of_this_machine() {
+    let names = [
+        "meminfo",
+        "vmstat",
+        "stat",
+        "loadavg",
+        "pressure/cpu",
+        "pressure/memory",
+        "pressure/io",
+        "net/dev",
+        "net/snmp",
+    ];
+    for path in names.map(|name| Path::new("/proc").join(name)) {
+        // What this machine does not have, or procfs-core does not understand, is no matter here.
+        let (Ok(text), Some(parse)) = (fs::read(&path), parser_of(&path)) else { continue };
+        if let Some(theirs) = by_procfs(parse, &text) {
+            assert_eq!(parse(&text), theirs, "{}", path.display());
+        }
+    }
+}
