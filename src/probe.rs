@@ -3,6 +3,7 @@
 pub mod cgroup_files;
 pub mod config;
 pub mod event;
+pub mod guest;
 pub mod kernel;
 pub mod levels;
 pub mod rate;

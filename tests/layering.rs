@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("probe::watch", &["probe::kernel", "probe::source"]),
     ("probe::slow", &["probe::kernel", "probe::levels", "probe::cgroup_files", "probe::source"]),
     ("probe::config", &["probe::levels"]),
+    ("probe::guest", &["probe::kernel", "probe::source"]),
     (
         "probe::report",
         &[
@@ -32,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "probe::levels",
             "probe::cgroup_files",
             "probe::config",
+            "probe::guest",
             "probe::rate",
             "probe::sample",
             "probe::source",
@@ -45,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "probe::kernel",
             "probe::cgroup_files",
             "probe::config",
+            "probe::guest",
             "probe::event",
             "probe::report",
             "probe::sink",

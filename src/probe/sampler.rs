@@ -9,10 +9,11 @@ use crate::line::RunId;
 use super::cgroup_files::{self, CgroupFiles};
 use super::config::{Adjusted, Config};
 use super::event::{OomJoiner, Told};
+use super::guest::{self, Guest};
 use super::kernel::{KernelFile, Root, Trouble};
 use super::levels::Target;
 use super::rate::{self, Totals};
-use super::report::{self, Guest, Readings};
+use super::report::Readings;
 use super::sample::Sample;
 use super::sink::stdout::Stdout;
 use super::slow::{self, Slow, Work};
@@ -64,7 +65,7 @@ impl Sampler {
         let pace = config.interval.max(DISK_PACE);
         let work = Work { root: root.clone(), target: config.target.clone(), watched: watched.clone(), pace };
         let slow = Slow::start(work, &files).ok();
-        let uptime_us = root.read("/proc/uptime").ok().and_then(|text| report::uptime_us(&text));
+        let uptime_us = root.read("/proc/uptime").ok().and_then(|text| guest::uptime_us(&text));
         let mut sampler = Self {
             guest: Guest::read(&root, uptime_us),
             voice: Voice::new(run, stdout),
