@@ -20,8 +20,6 @@ main() {
         echo "usage: run-job.sh RUNNER [ARGS...]" >&2
         return 64
     fi
-    # A stdin that is closed cannot be handed on.
-    { : <&0; } 2>/dev/null || exec </dev/null
 
     wanted && start_probe
     trap 'forward TERM' TERM
@@ -37,7 +35,7 @@ main() {
     while
         signalled='' status=0
         wait "$!" || status=$?
-        [[ $signalled ]]
+        [[ $signalled ]] && ! forgotten
     do :; done
 
     # Nothing is left to forward to, and a second SIGTERM must not cost the exit code.
@@ -87,6 +85,12 @@ forward() {
     fi
     signalled=yes
     kill -s "$1" "$!"
+}
+
+# A runner that ends in the moment in which a signal ends `wait` is reaped, but for bash it runs for ever, and so would
+# the next `wait`. Its exit code is gone; what `wait` made of the signal, 143 for SIGTERM, has to do.
+forgotten() {
+    [[ ! -d /proc/$! ]] && ! kill -s 0 "$!" && [[ $'\n'$(jobs -pr)$'\n' == *$'\n'"$!"$'\n'* ]]
 }
 
 # When PID 1 ends the kernel kills all that is left. So the probe is told first, and has half a second for its last
