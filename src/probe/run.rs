@@ -1,9 +1,9 @@
-//! The sampler's loop: one thread, one `poll(2)` over signals, the watched process, kernel messages and stdout, with
-//! the time to the next due sample as its timeout.
+//! The sampler's loop: one thread, one `poll(2)` over a timer, signals, the watched process, kernel messages and
+//! stdout.
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags};
@@ -14,10 +14,11 @@ use crate::line::RunId;
 
 use super::config::{Adjusted, Config};
 use super::sampler::Sampler;
-use super::sink::stdout::Stdout;
+use super::sink::stdout::{Stdout, Wants};
 use super::watch::kmsg::Kmsg;
 use super::watch::parent::{self, Watched};
 use super::watch::signals::Signals;
+use super::watch::timer::Timer;
 
 /// From the baseline to the first sample, so that the first percentages are real.
 const FIRST_SPAN: Duration = Duration::from_millis(200);
@@ -83,7 +84,7 @@ impl Schedule {
 /// Runs until there is a reason to end, and gives it.
 ///
 /// # Errors
-/// When stdout cannot be looked at.
+/// When the system gives no timer, or stdout cannot be looked at.
 pub fn run(config: Config, run: RunId, stdout: File, signals: &Signals) -> std::io::Result<Reason> {
     let mut schedule = Schedule::new(FIRST_SPAN, config.interval);
     let wanted = config.samples;
@@ -92,7 +93,8 @@ pub fn run(config: Config, run: RunId, stdout: File, signals: &Signals) -> std::
     if let Err(adjusted) = &watched {
         sampler.tell_config(adjusted);
     }
-    let watched = watched.ok().flatten();
+    let watches = Watches { signals, timer: Timer::new(sampler.elapsed())?, process: watched.ok().flatten() };
+    watches.timer.set(schedule.due());
     // What the ring holds of the last minute, as far as it comes in before the first sample.
     while sampler.read_kmsg() && sampler.elapsed() < schedule.due() {}
     let reason = loop {
@@ -100,6 +102,7 @@ pub fn run(config: Config, run: RunId, stdout: File, signals: &Signals) -> std::
         if now >= schedule.due() {
             sampler.sample(schedule.due());
             schedule.serve(now);
+            watches.timer.set(schedule.due());
         }
         sampler.tell_overdue_kill();
         if sampler.voice().is_closed() {
@@ -108,7 +111,7 @@ pub fn run(config: Config, run: RunId, stdout: File, signals: &Signals) -> std::
         if wanted.is_some_and(|wanted| sampler.samples() >= wanted) {
             break Reason::Samples;
         }
-        if let Some(reason) = wait(&mut sampler, schedule.due(), signals, watched.as_ref()) {
+        if let Some(reason) = wait(&mut sampler, &watches) {
             // A last look, on time for the reason.
             sampler.sample(schedule.due().min(sampler.elapsed()));
             break reason;
@@ -116,6 +119,13 @@ pub fn run(config: Config, run: RunId, stdout: File, signals: &Signals) -> std::
     };
     sampler.stop(reason.name());
     Ok(reason)
+}
+
+/// What the loop waits for, besides kernel messages and room on stdout.
+struct Watches<'s> {
+    signals: &'s Signals,
+    timer: Timer,
+    process: Option<Watched>,
 }
 
 /// The process whose end is the probe's: as set, else the parent when started in the background.
@@ -130,19 +140,22 @@ fn watched_process(config: &Config) -> Result<Option<Watched>, Adjusted> {
     pid.and_then(Watched::of).map(Some).ok_or_else(adjusted)
 }
 
-/// Waits for `due` or an event. Gives a reason when that event ends the run.
-fn wait(sampler: &mut Sampler, due: Duration, signals: &Signals, watched: Option<&Watched>) -> Option<Reason> {
-    let timeout = timeout(sampler, due, watched);
-    let stdout_wants = if sampler.voice().stdout().may_try() { PollFlags::OUT } else { PollFlags::empty() };
-    let [signal, process, kmsg, stdout] = {
+/// Waits until a sample is due, or for an event. Gives a reason when that event ends the run.
+fn wait(sampler: &mut Sampler, watches: &Watches<'_>) -> Option<Reason> {
+    let Watches { signals, timer, process: watched } = watches;
+    let wants = sampler.voice().stdout().wants();
+    let timeout = timeout(sampler, wants, watched.as_ref());
+    let stdout_wants = if wants == Wants::Room { PollFlags::OUT } else { PollFlags::empty() };
+    let [_timer, signal, process, kmsg, stdout] = {
         let mut fds = [
+            poll_in(Some(timer.fd()), signals),
             poll_in(Some(signals.fd()), signals),
-            poll_in(watched.and_then(Watched::fd), signals),
+            poll_in(watched.as_ref().and_then(Watched::fd), signals),
             poll_in(sampler.kmsg().and_then(Kmsg::fd), signals),
             PollFd::from_borrowed_fd(sampler.stdout_fd(), stdout_wants),
         ];
         // Interrupted, or the kernel is out of memory: the caller comes again.
-        rustix::event::poll(&mut fds, Some(&timeout)).ok()?;
+        rustix::event::poll(&mut fds, timeout.as_ref()).ok()?;
         fds.map(|fd| fd.revents())
     };
     if !signal.is_empty()
@@ -150,7 +163,7 @@ fn wait(sampler: &mut Sampler, due: Duration, signals: &Signals, watched: Option
     {
         return Some(reason);
     }
-    if !process.is_empty() || watched.is_some_and(Watched::is_gone) {
+    if !process.is_empty() || watched.as_ref().is_some_and(Watched::is_gone) {
         return Some(Reason::ParentExit);
     }
     if !kmsg.is_empty() {
@@ -170,14 +183,11 @@ fn poll_in<'fd>(fd: Option<BorrowedFd<'fd>>, signals: &'fd Signals) -> PollFd<'f
     }
 }
 
-/// How long nothing has to be done.
-fn timeout(sampler: &mut Sampler, due: Duration, watched: Option<&Watched>) -> Timespec {
-    let until_due = due.saturating_sub(sampler.elapsed());
-    let not_before = sampler.voice().stdout().not_before();
-    let retry = not_before.map(|at| at.saturating_duration_since(Instant::now()));
-    let earlier = [retry, watched.and_then(Watched::ask_again_in), sampler.kill_overdue_in()];
-    let timeout = earlier.into_iter().flatten().fold(until_due, Duration::min);
-    Timespec::try_from(timeout).unwrap_or_default()
+/// How long to wait at most for what no descriptor tells; `None` when there is nothing of the kind.
+fn timeout(sampler: &Sampler, wants: Wants, watched: Option<&Watched>) -> Option<Timespec> {
+    let rest = if let Wants::Rest(rest) = wants { Some(rest) } else { None };
+    let times = [rest, watched.and_then(Watched::ask_again_in), sampler.kill_overdue_in()];
+    times.into_iter().flatten().min().and_then(|time| Timespec::try_from(time).ok())
 }
 
 fn reason_of(signal: Signal) -> Option<Reason> {

@@ -3,3 +3,4 @@
 pub mod kmsg;
 pub mod parent;
 pub mod signals;
+pub mod timer;

@@ -224,6 +224,47 @@ fn a_stalled_reader_delays_no_sample_and_loses_only_what_is_counted() {
     assert_eq!(seqs, (1..=6).collect::<Vec<_>>(), "dropped {dropped}");
 }
 
+/// User and system time of a process so far, in clock ticks.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let words: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn a_stalled_reader_costs_no_cpu() {
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let mut job = Command::new("yes").stdout(writer.try_clone().unwrap()).spawn().unwrap();
+    let mut probe = command(&["--interval", "1"]).stdout(writer).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    let ticks = cpu_ticks(probe.id());
+    job.kill().unwrap();
+    probe.kill().unwrap();
+    job.wait().unwrap();
+    probe.wait().unwrap();
+    // 3 s are 300 ticks.
+    assert!(ticks <= 15, "{ticks} ticks of CPU while nothing could be written");
+}
+
+/// What was due while the guest stood still is skipped, the next line tells how late it is, and the grid is kept.
+#[test]
+fn a_standstill_is_told_as_lateness() {
+    let probe = Probe::start(&["--interval", "1"]);
+    let before = probe.next_of(None);
+    probe.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(3500));
+    probe.signal(Signal::CONT);
+    let late = probe.next_of(None);
+    assert_eq!(late.line().seq, before.line().seq + 1, "what was missed is not made up for");
+    let late_ms = late.scaled(field::LATE).unwrap() / 10;
+    assert!((2000..=3400).contains(&late_ms), "due 1 s after the last, served 3.5 s after it: {late_ms}");
+    assert!((3300..10_000).contains(&late.scaled(field::SPAN).unwrap()), "{}", late.text);
+    let next = probe.next_of(None);
+    let ms = |arrived: &Arrived| arrived.line().ts.unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let off_grid = (ms(&next) - ms(&before)) % 1000;
+    assert!(!(200..800).contains(&off_grid), "{off_grid} ms off the grid");
+}
+
 #[test]
 fn stdout_can_be_a_file_or_a_terminal_like_device() {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::FileType;
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::pipe::PipeFlags;
+use rustix::time::Timespec;
 
 use crate::line::MAX_LINE_BYTES;
 
@@ -36,6 +37,17 @@ const STACK_BYTES: usize = 64 * 1024;
 
 /// "At the current position", for `pwritev2`.
 const CURRENT_POSITION: u64 = u64::MAX;
+
+/// What has to happen before lines that wait can be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Nothing waits.
+    Nothing,
+    /// So much time has to pass: others keep the pipe full.
+    Rest(Duration),
+    /// There has to be room.
+    Room,
+}
 
 /// Nobody reads it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +70,7 @@ enum Out {
     Direct(File),
     /// A pipe of our own to the thread that writes.
     Relay { pipe: OwnedFd, lost: Arc<AtomicU64>, thread: JoinHandle<()> },
-    /// No thread could be had: better to wait for a terminal or a file than to say nothing.
+    /// No thread could be had: better to risk a wait than to say nothing.
     Waiting(File),
 }
 
@@ -149,16 +161,15 @@ impl Stdout {
         }
     }
 
-    /// Whether lines wait and it is time to try.
+    /// What to do about lines that wait.
     #[must_use]
-    pub fn may_try(&self) -> bool {
-        self.has_pending() && self.not_before.is_none_or(|at| Instant::now() >= at)
-    }
-
-    /// When to try again although there seemed to be no room; `None` when it is to be tried as soon as there is.
-    #[must_use]
-    pub fn not_before(&self) -> Option<Instant> {
-        self.not_before
+    pub fn wants(&self) -> Wants {
+        let rest = self.not_before.and_then(|at| at.checked_duration_since(Instant::now()));
+        match rest.filter(|rest| !rest.is_zero()) {
+            _ if !self.has_pending() => Wants::Nothing,
+            Some(rest) => Wants::Rest(rest),
+            None => Wants::Room,
+        }
     }
 
     fn failed(&mut self, errno: Errno, first_line_bytes: usize) -> Result<(), Closed> {
@@ -202,7 +213,9 @@ impl Out {
         rustix::io::retry_on_intr(|| match self {
             Self::Direct(file) => rustix::io::pwritev2(file, parts, CURRENT_POSITION, ReadWriteFlags::NOWAIT),
             Self::Relay { pipe, .. } => rustix::io::writev(pipe, parts),
-            Self::Waiting(file) => rustix::io::writev(file, parts),
+            // Another writer can take the room before we do: a wait that cannot be had without a thread is the lesser evil.
+            Self::Waiting(file) if has_room(file.as_fd()) => rustix::io::writev(file, parts),
+            Self::Waiting(_) => Err(Errno::AGAIN),
         })
     }
 
@@ -265,6 +278,11 @@ fn write_whole(file: &File, line: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+fn has_room(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    rustix::event::poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 fn wait(fd: BorrowedFd<'_>, flags: PollFlags) {
@@ -330,6 +348,26 @@ mod tests {
             assert!(lines.iter().all(|line| line.starts_with("RUNNER_VITALS seq=") && line.ends_with("xxx")));
             assert!(lines.last().unwrap().contains(&format!("seq={LINES} ")), "the newest stays");
         }
+    }
+
+    #[test]
+    fn without_a_thread_a_full_pipe_is_still_not_waited_for() {
+        let (_reader, mut stdout) = pipe();
+        let Out::Direct(file) = &stdout.out else { panic!("a pipe is written directly") };
+        stdout.out = Out::Waiting(file.try_clone().unwrap());
+        (1..=1000).for_each(|number| stdout.write(&line(number)).unwrap());
+        assert!(stdout.has_pending() && stdout.dropped() > 0);
+    }
+
+    #[test]
+    fn a_full_pipe_is_left_alone_and_then_waited_for() {
+        let (reader, mut stdout) = pipe();
+        assert_eq!(stdout.wants(), Wants::Nothing);
+        (1..=200).for_each(|number| stdout.write(&line(number)).unwrap());
+        assert!(matches!(stdout.wants(), Wants::Rest(rest) if rest <= RETRY_AFTER));
+        stdout.not_before = Some(Instant::now());
+        assert_eq!(stdout.wants(), Wants::Room);
+        drop(reader);
     }
 
     #[test]
