@@ -3,9 +3,11 @@
 pub mod cgroup_files;
 pub mod config;
 pub mod event;
+pub mod fixed;
 pub mod guest;
 pub mod kernel;
 pub mod levels;
+pub mod pass;
 pub mod rate;
 pub mod report;
 pub mod run;

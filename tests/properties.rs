@@ -1,7 +1,8 @@
-//! What holds for every input: of the line (what is put is read back, nothing put can pass for more), of the parsers of
-//! kernel text (no bytes make them panic, no cut between lines and no junk changes a reading, another parser reads the same).
+//! What holds for every input. Of the line: what is put is read back, and nothing put can pass for more. Of the parsers
+//! of kernel text: no bytes make them panic, neither a cut nor a line of junk changes a reading, another parser
+//! reads the same.
 //!
-//! The same random numbers each time, so that a change fails for what it changed; fuzz/ looks further. To look further here:
+//! The random numbers are the same each time, so that a change fails for what it changed. To look further, fuzz/, or:
 //! `PROPTEST_RNG_SEED=7 PROPTEST_CASES=10000 cargo test --test properties`
 
 #![allow(
@@ -14,7 +15,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use procfs_core::net::{InterfaceDeviceStatus, Snmp};
@@ -25,7 +26,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use proptest::test_runner::RngSeed;
 use runner_vitals::line::field::{self, Field, Kind, Print, Unit};
-use runner_vitals::line::{Encoder, Line, LineBuilder, MAX_LINE_BYTES, Number, Reading, RunId};
+use runner_vitals::line::{Encoder, Line, LineBuilder, MAX_LINE_BYTES, Number, Problem, Reading, RunId};
+use runner_vitals::probe::kernel::whole_lines;
 use runner_vitals::probe::levels::{Level, Target, layout, tightest};
 use runner_vitals::probe::source::cgroup::{Limit, parse_count, parse_cpu_max, parse_limit, parse_memory_events};
 use runner_vitals::probe::source::cgroup::{parse_memory_stat, parse_pids_events, parse_throttling};
@@ -114,9 +116,13 @@ fn puts(most: usize) -> impl Strategy<Value = Vec<(&'static Field, Put)>> {
     })
 }
 
-/// Any moment that a clock can show.
+/// The end of the year 9999 in milliseconds since 1970: the last moment that RFC 3339 can name.
+const LAST_MS: u64 = 253_402_300_799_999;
+
+/// A moment that a clock can show, before 1970 too.
 fn moment() -> impl Strategy<Value = SystemTime> {
-    let far = prop_oneof![0_u64..2_000_000_000_000, 253_402_300_700_000_u64..253_402_300_900_000, any::<u64>()];
+    let far =
+        prop_oneof![0_u64..4_000_000_000_000, 0..=2 * LAST_MS, select(vec![0, 1, 999, 1000, LAST_MS, LAST_MS + 1])];
     (any::<bool>(), far).prop_map(|(is_before, ms)| {
         let (epoch, far) = (SystemTime::UNIX_EPOCH, Duration::from_millis(ms));
         let moment = if is_before { epoch.checked_sub(far) } else { epoch.checked_add(far) };
@@ -165,14 +171,19 @@ fn is_told(field: &Field, read: &Reading<'_>, put: &Reading<'_>) -> bool {
     };
     // An escape makes at most six bytes of one.
     let may_be_cut = put.len() * 6 > cap;
-    read == put || may_be_cut && read.strip_suffix('…').is_some_and(|head| put.starts_with(head))
+    let is_cut = || may_be_cut && read.strip_suffix('…').is_some_and(|head| put.starts_with(head));
+    read.len() <= cap && (read == put || is_cut())
 }
 
 proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_is_put_is_read_back_and_nothing_else(kind in select(Kind::ALL.to_vec()), now in moment(), puts in puts(12)) {
+    fn what_is_put_is_read_back_and_nothing_else(
+        kind in select(Kind::ALL.to_vec()),
+        now in moment(),
+        puts in puts(12),
+    ) {
         let text = encoded(kind, now, &puts);
         prop_assert!(text.len() <= MAX_LINE_BYTES);
         prop_assert_eq!(text.find('\n'), Some(text.len() - 1));
@@ -182,11 +193,15 @@ proptest! {
         for (field, value) in &puts {
             let Some(expected) = expected(field, value) else { continue };
             match pairs.next_if(|(key, _)| *key == field.key) {
-                Some((key, read)) => prop_assert!(is_told(field, read, &expected), "{}: {:?} of {:?}", key, read, expected),
+                Some((_, read)) => prop_assert!(is_told(field, read, &expected), "{read:?} of {expected:?}"),
                 None => prop_assert!(text.len() > MAX_LINE_BYTES - 1100, "{} is lost and there was room", field.key),
             }
         }
         prop_assert_eq!(pairs.next(), None);
+        for (key, _) in line.pairs() {
+            let twice = format!("{} {key}=", text.trim_end());
+            prop_assert_eq!(Line::decode(&twice).map_err(|error| error.problem), Err(Problem::Repeated));
+        }
     }
 
     #[test]
@@ -199,19 +214,18 @@ proptest! {
     #[test]
     fn a_moment_is_read_back_to_the_millisecond(now in moment()) {
         let text = encoded(Kind::Sample, now, &[]);
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_millis());
-        let in_range = since.filter(|ms| *ms < 253_402_300_800_000);
-        let read = Line::decode(&text).unwrap().ts.map(|ts| ts.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis());
-        prop_assert_eq!(read, in_range);
+        let ms = |time: SystemTime| Some(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis());
+        let read = Line::decode(&text).unwrap().ts.and_then(ms);
+        prop_assert_eq!(read, ms(now).filter(|ms| *ms <= u128::from(LAST_MS)));
     }
 
     #[test]
     fn a_number_is_read_back_in_every_unit(number in number(), wide in any::<u64>()) {
+        let clamped = Number::from(wide).scaled;
+        prop_assert_eq!(u64::try_from(clamped), Ok(wide.min(i64::MAX.unsigned_abs())));
         for field in field::ALL.iter().filter(|field| field.unit.decimals().is_some()) {
             let known = Field { print: Print::Known, ..**field };
-            let clamped = Number::from(wide);
-            prop_assert!(u64::try_from(clamped.scaled).is_ok_and(|scaled| scaled == wide || scaled == i64::MAX.unsigned_abs()));
-            for number in [number, clamped.scaled] {
+            for number in [number, clamped] {
                 let mut encoder = Encoder::new(RunId::from_random(0));
                 let mut line = encoder.begin(Kind::Sample, SystemTime::UNIX_EPOCH);
                 line.number(&known, Some(number));
@@ -222,12 +236,18 @@ proptest! {
     }
 
     #[test]
-    fn any_text_decodes_or_is_told_where_it_went_wrong(text in text(), puts in puts(8), at in any::<Index>(), len in 0_usize..3) {
+    fn any_text_decodes_or_is_told_where_it_went_wrong(
+        text in text(),
+        puts in puts(8),
+        at in any::<Index>(),
+        len in 0_usize..3,
+    ) {
         let line = encoded(Kind::KmsgOom, SystemTime::UNIX_EPOCH, &puts);
         let mut broken = line.clone().into_bytes();
         let at = at.index(broken.len());
         broken.splice(at..(at + len).min(line.len()), text.iter().copied().take(4));
-        for text in [String::from_utf8_lossy(&text), String::from_utf8_lossy(&broken), line[..line.floor_char_boundary(at)].into()] {
+        let cut = line.as_bytes().get(..at).unwrap();
+        for text in [&text, &broken, cut].map(String::from_utf8_lossy) {
             match Line::decode(&text) {
                 Ok(_) => prop_assert!(text.starts_with("RUNNER_VITALS ")),
                 Err(error) => prop_assert!(text.is_char_boundary(error.at), "{} of {:?}", error, text),
@@ -283,7 +303,8 @@ proptest! {
         let mut into = b"left over".to_vec();
         kmsg::unescape(kmsg::parse(&record).unwrap().text, &mut into);
         let whole = escaped(&text).len() == kept;
-        prop_assert!(if whole { into == text } else { into.len() <= kept });
+        let is_right = if whole { into == text } else { into.len() <= kept };
+        prop_assert!(is_right);
         kmsg::unescape(&text, &mut into);
         prop_assert!(into.len() <= text.len());
     }
@@ -301,16 +322,17 @@ proptest! {
             let read = (victim.scope, victim.pid, victim.comm, victim.rss_kb);
             prop_assert_eq!(read, (Some(Scope::Guest), pid, comm.as_slice(), Some(9)));
         }
-        let head = b"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/a,task=";
+        let head = b"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,global_oom,task_memcg=/a,task=";
         let text = [head, comm.as_slice(), format!(",pid={pid},uid=0").as_bytes()].concat();
-        let chosen = OomRecord::Chosen { scope: Some(Scope::Guest), cgroup: b"/a", comm: &comm, pid };
+        let chosen = OomRecord::Chosen { scope: Scope::Guest, cgroup: b"/a", comm: &comm, pid };
         prop_assert_eq!(kmsg::parse_oom(&text), Some(chosen));
     }
 
     #[test]
     fn no_record_makes_the_parser_panic(bytes in text(), comm in comm(), at in any::<Index>(), head in 0_usize..6) {
         let heads = [
-            "oom-kill:constraint=", "Task in ", "Tasks in ", "Out of memory: Killed process 1 (", "Kill process 1 (", "",
+            "oom-kill:constraint=", "Task in ", "Tasks in ", "Out of memory: Killed process 1 (", "Kill process 1 (",
+            "",
         ];
         let mut text = [heads[head].as_bytes(), &comm, &bytes].concat();
         _ = kmsg::parse_oom(&text);
@@ -324,7 +346,57 @@ proptest! {
 
 /// What one parser reads of one file, each by a name.
 type Readings = Vec<(&'static str, Option<u64>)>;
-type Parser = fn(&[u8]) -> Readings;
+
+/// Which file, and so which parser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Meminfo,
+    Vmstat,
+    Stat,
+    Loadavg,
+    Pressure,
+    NetDev,
+    NetSnmp,
+    MemoryStat,
+    MemoryEvents,
+    CpuStat,
+    PidsEvents,
+    OneValue,
+}
+
+impl Source {
+    const ALL: [Self; 12] = [
+        Self::Meminfo,
+        Self::Vmstat,
+        Self::Stat,
+        Self::Loadavg,
+        Self::Pressure,
+        Self::NetDev,
+        Self::NetSnmp,
+        Self::MemoryStat,
+        Self::MemoryEvents,
+        Self::CpuStat,
+        Self::PidsEvents,
+        Self::OneValue,
+    ];
+
+    fn parse(self, text: &[u8]) -> Readings {
+        match self {
+            Self::Meminfo => of_meminfo(text),
+            Self::Vmstat => of_vmstat(text),
+            Self::Stat => of_stat(text),
+            Self::Loadavg => of_loadavg(text),
+            Self::Pressure => of_pressure(text),
+            Self::NetDev => of_net_dev(text),
+            Self::NetSnmp => of_net_snmp(text),
+            Self::MemoryStat => of_memory_stat(text),
+            Self::MemoryEvents => of_memory_events(text),
+            Self::CpuStat => of_cpu_stat(text),
+            Self::PidsEvents => of_pids_events(text),
+            Self::OneValue => of_one_value(text),
+        }
+    }
+}
 
 /// Readings that are summed over lines: a file that is cut has lost a part of them.
 const SUMS: [&str; 6] = ["refault", "allocstall", "pgscan", "cpus", "rx_bytes", "tx_bytes"];
@@ -411,48 +483,37 @@ fn of_one_value(text: &[u8]) -> Readings {
     vec![("count", parse_count(text)), ("limit", limit(parse_limit(text))), ("cpu.max", limit(parse_cpu_max(text)))]
 }
 
-const PARSERS: [Parser; 12] = [
-    of_meminfo,
-    of_vmstat,
-    of_stat,
-    of_loadavg,
-    of_pressure,
-    of_net_dev,
-    of_net_snmp,
-    of_memory_stat,
-    of_memory_events,
-    of_cpu_stat,
-    of_pids_events,
-    of_one_value,
-];
-
-fn parser_of(path: &Path) -> Option<Parser> {
+fn source_of(path: &Path) -> Option<Source> {
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let folder = path.parent().and_then(name).unwrap_or_default();
     Some(match (folder.as_str(), name(path)?.as_str()) {
-        ("proc", "meminfo") => of_meminfo,
-        ("proc", "vmstat") => of_vmstat,
-        ("proc", "stat") => of_stat,
-        ("proc", "loadavg") => of_loadavg,
-        ("net", "dev") => of_net_dev,
-        ("net", "snmp") => of_net_snmp,
-        ("pressure", _) => of_pressure,
-        (_, name) if name.ends_with(".pressure") => of_pressure,
-        (_, "memory.stat") => of_memory_stat,
-        (_, "memory.events" | "memory.events.local" | "memory.oom_control") => of_memory_events,
-        (_, "cpu.stat") => of_cpu_stat,
-        (_, "pids.events") => of_pids_events,
-        (_, name) if name.contains('.') && !name.starts_with("cgroup.") => of_one_value,
+        ("proc", "meminfo") => Source::Meminfo,
+        ("proc", "vmstat") => Source::Vmstat,
+        ("proc", "stat") => Source::Stat,
+        ("proc", "loadavg") => Source::Loadavg,
+        ("net", "dev") => Source::NetDev,
+        ("net", "snmp") => Source::NetSnmp,
+        ("pressure", _) => Source::Pressure,
+        (_, name) if name.ends_with(".pressure") => Source::Pressure,
+        (_, "memory.stat") => Source::MemoryStat,
+        (_, "memory.events" | "memory.events.local" | "memory.oom_control") => Source::MemoryEvents,
+        (_, "cpu.stat") => Source::CpuStat,
+        (_, "pids.events") => Source::PidsEvents,
+        (_, "memory.current" | "memory.peak" | "memory.max" | "memory.high" | "memory.swap.current") => {
+            Source::OneValue
+        }
+        (_, "memory.usage_in_bytes" | "memory.limit_in_bytes" | "memory.memsw.usage_in_bytes") => Source::OneValue,
+        (_, "cpu.max" | "pids.current" | "pids.max" | "memory.oom.group") => Source::OneValue,
         _ => return None,
     })
 }
 
-/// A captured file, and the parser of it.
+/// A captured file.
 #[derive(Clone, Debug)]
 struct Capture {
     path: PathBuf,
     text: Vec<u8>,
-    parse: Parser,
+    source: Source,
 }
 
 fn captures() -> Vec<Capture> {
@@ -463,8 +524,8 @@ fn captures() -> Vec<Capture> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 dirs.push(path);
-            } else if let Some(parse) = parser_of(&path) {
-                captures.push(Capture { text: fs::read(&path).unwrap(), path, parse });
+            } else if let Some(source) = source_of(&path) {
+                captures.push(Capture { text: fs::read(&path).unwrap(), path, source });
             }
         }
     }
@@ -482,17 +543,19 @@ fn distinct_captures() -> Vec<Capture> {
 }
 
 #[test]
-fn a_file_cut_between_lines_loses_readings_and_changes_none() {
-    for Capture { path, text, parse } in distinct_captures() {
+fn a_file_cut_anywhere_loses_readings_and_changes_none() {
+    for Capture { path, text, source } in distinct_captures() {
         // v1 prints the subtree's sums behind the cgroup's own, which stand in for them where they are missing.
         if text.starts_with(b"cache ") {
             continue;
         }
-        let whole = parse(&text);
-        for end in (0..text.len()).filter(|end| *end == 0 || text[end - 1] == b'\n') {
-            for ((name, cut), (_, whole)) in parse(&text[..end]).into_iter().zip(&whole) {
+        let whole = source.parse(&text);
+        let mut heads: Vec<&[u8]> = (0..text.len()).map(|end| whole_lines(&text[..end])).collect();
+        heads.dedup_by_key(|head| head.len());
+        for head in heads {
+            for ((name, cut), (_, whole)) in source.parse(head).into_iter().zip(&whole) {
                 let is_same = cut.is_none() || cut == *whole || SUMS.contains(&name) && cut < *whole;
-                assert!(is_same, "{}, {end} bytes of it: {name} is {cut:?}, not {whole:?}", path.display());
+                assert!(is_same, "{name} is {cut:?}, not {whole:?}: {} bytes of {}", head.len(), path.display());
             }
         }
     }
@@ -500,24 +563,37 @@ fn a_file_cut_between_lines_loses_readings_and_changes_none() {
 
 #[test]
 fn loads_cut_anywhere_are_the_same_or_absent() {
-    for Capture { text, parse, .. } in captures().into_iter().filter(|capture| capture.path.ends_with("loadavg")) {
+    for Capture { text, source, .. } in captures().into_iter().filter(|capture| capture.path.ends_with("loadavg")) {
         for end in 0..text.len() {
-            assert!(parse(&text[..end]).iter().zip(parse(&text)).all(|(cut, whole)| cut.1.is_none() || *cut == whole));
+            assert!(
+                source
+                    .parse(&text[..end])
+                    .iter()
+                    .zip(source.parse(&text))
+                    .all(|(cut, whole)| cut.1.is_none() || *cut == whole)
+            );
         }
     }
 }
 
 #[test]
 fn every_capture_has_what_its_parser_looks_for() {
-    for Capture { path, text, parse } in captures() {
-        // The root cgroup has no quota, and pids.events is empty on some kernels.
-        let may_be_empty = parse == of_cpu_stat as Parser || path.ends_with("memory.pressure_level");
-        assert!(may_be_empty || parse(&text).iter().any(|(_, value)| value.is_some()), "{}", path.display());
+    for Capture { path, text, source } in captures() {
+        // The root cgroup has no quota.
+        let may_be_empty = source == Source::CpuStat;
+        assert!(may_be_empty || source.parse(&text).iter().any(|(_, value)| value.is_some()), "{}", path.display());
     }
 }
 
-/// Truncated, a byte changed, bytes that are not UTF-8 put between: (where, how, with).
-fn damaged(text: &[u8], damages: &[(Index, u8, u8)]) -> Vec<u8> {
+/// Where, how and with what a text is damaged.
+type Damage = (Index, u8, u8);
+
+fn damages() -> impl Strategy<Value = Vec<Damage>> {
+    vec(any::<Damage>(), 0..8)
+}
+
+/// Truncated, a byte changed, bytes that are not UTF-8, a number too wide or a line end put between.
+fn damaged(text: &[u8], damages: &[Damage]) -> Vec<u8> {
     let mut text = text.to_vec();
     for (at, how, with) in damages {
         let at = at.index(text.len() + 1);
@@ -539,28 +615,32 @@ proptest! {
     fn no_bytes_make_a_parser_panic(
         bytes in text(),
         capture in select(distinct_captures()),
-        damages in vec((any::<Index>(), any::<u8>(), any::<u8>()), 0..8),
+        damages in damages(),
     ) {
         let damaged = damaged(&capture.text, &damages);
-        PARSERS.iter().for_each(|parse| {
-            parse(&bytes);
-            parse(&damaged);
+        Source::ALL.iter().for_each(|source| {
+            source.parse(&bytes);
+            source.parse(&damaged);
         });
     }
 
     #[test]
-    fn a_junk_line_costs_itself_only(capture in select(distinct_captures()), at in any::<Index>(), junk in vec(0x80_u8..=0xff, 1..40)) {
-        if capture.parse == of_loadavg as Parser || capture.parse == of_one_value as Parser {
+    fn a_junk_line_costs_itself_only(
+        capture in select(distinct_captures()),
+        at in any::<Index>(),
+        junk in vec(0x80_u8..=0xff, 1..40),
+    ) {
+        if capture.source == Source::Loadavg || capture.source == Source::OneValue {
             return Ok(());
         }
         let mut lines: Vec<&[u8]> = capture.text.split_inclusive(|byte| *byte == b'\n').collect();
         let junk = [junk.as_slice(), b" 1\n"].concat();
         lines.insert(at.index(lines.len() + 1), &junk);
-        prop_assert_eq!((capture.parse)(&lines.concat()), (capture.parse)(&capture.text));
+        prop_assert_eq!(capture.source.parse(&lines.concat()), capture.source.parse(&capture.text));
     }
 
     #[test]
-    fn no_mounts_make_the_layout_panic(cgroup in text(), mounts in text(), damages in vec((any::<Index>(), any::<u8>(), any::<u8>()), 0..6)) {
+    fn no_mounts_make_the_layout_panic_or_lead_out(cgroup in text(), mounts in text(), damages in damages()) {
         let own = b"11:pids:/p\n4:memory:/m/n\n1:cpu,cpuacct:/c\n0::/u\n";
         let v1 = "35 31 0:32 / /sys/fs/cgroup/memory rw shared:5 - cgroup cgroup rw,memory\n";
         let both = format!("{v1}41 31 0:38 /a\\040b /sys/fs/cgroup/unified rw master:1 - cgroup2 none rw,nsdelegate\n");
@@ -570,9 +650,11 @@ proptest! {
             (own.to_vec(), damaged(both.as_bytes(), &damages)),
         ] {
             for target in [Target::Own, Target::Path("/a/../b".into()), Target::Path("/m".into())] {
-                let layout = layout(&cgroup, &mounts, &target, |_, _| true);
+                let layout = layout(&cgroup, &mounts, &target, |_, _| true, |_| Some("found/below".into()));
                 let chains = [layout.memory, layout.cpu, layout.pids];
                 prop_assert!(chains.iter().all(|chain| chain.dirs.last().is_none_or(|dir| *dir == chain.mount_point)));
+                let mut parts = chains.iter().flat_map(|chain| &chain.dirs).flat_map(|dir| dir.components());
+                prop_assert!(target == Target::Own || parts.all(|part| part != Component::ParentDir));
             }
         }
     }
@@ -594,37 +676,37 @@ proptest! {
 // Another parser's readings.
 
 /// What procfs-core reads of the same file, by the same names; `None` where it does not know the file or gives up.
-fn by_procfs(parse: Parser, text: &[u8]) -> Option<Readings> {
-    if parse == of_meminfo as Parser {
+fn by_procfs(source: Source, text: &[u8]) -> Option<Readings> {
+    if source == Source::Meminfo {
         let read = Meminfo::from_buf_read(text).ok()?;
         let kb = |bytes: Option<u64>| bytes.map(|bytes| bytes / 1024);
         let swap = [("swap_total", kb(Some(read.swap_total))), ("swap_free", kb(Some(read.swap_free)))];
         let all = [("total", kb(Some(read.mem_total))), ("avail", kb(read.mem_available))].into_iter().chain(swap);
         return Some(all.collect());
     }
-    if parse == of_vmstat as Parser {
+    if source == Source::Vmstat {
         return Some(vmstat_by_procfs(&VmStat::from_buf_read(text).ok()?));
     }
-    if parse == of_stat as Parser {
+    if source == Source::Stat {
         return stat_by_procfs(text);
     }
-    if parse == of_loadavg as Parser {
+    if source == Source::Loadavg {
         let read = LoadAverage::from_read(text).ok()?;
         return Some(vec![("1", x100(read.one)), ("5", x100(read.five)), ("15", x100(read.fifteen))]);
     }
-    if parse == of_pressure as Parser {
+    if source == Source::Pressure {
         let CpuPressure { some, full } = CpuPressure::from_buf_read(text).ok()?;
         let some = [("some avg10", x100(some.avg10)), ("some total", Some(some.total))];
         let full = [("full avg10", x100(full.avg10)), ("full total", Some(full.total))];
         return Some(some.into_iter().chain(full).collect());
     }
-    if parse == of_net_dev as Parser {
+    if source == Source::NetDev {
         let rows = InterfaceDeviceStatus::from_buf_read(text).ok()?.0;
         let rows = || rows.values().filter(|row| row.name != "lo");
         let (rx, tx) = (rows().map(|row| row.recv_bytes).sum(), rows().map(|row| row.sent_bytes).sum());
         return Some(vec![("rx_bytes", Some(rx)), ("tx_bytes", Some(tx))]);
     }
-    if parse == of_net_snmp as Parser {
+    if source == Source::NetSnmp {
         return Some(vec![("retrans", Some(Snmp::from_buf_read(text).ok()?.tcp_retrans_segs))]);
     }
     None
@@ -672,11 +754,11 @@ fn x100(number: f32) -> Option<u64> {
 #[test]
 fn procfs_core_reads_the_same_of_every_capture() {
     let mut compared = 0;
-    for Capture { path, text, parse } in captures() {
+    for Capture { path, text, source } in captures() {
         let is_known =
-            [of_meminfo, of_vmstat, of_stat, of_loadavg, of_pressure].iter().any(|known| *known as Parser == parse);
-        match by_procfs(parse, &text) {
-            Some(theirs) => assert_eq!(parse(&text), theirs, "{}", path.display()),
+            [Source::Meminfo, Source::Vmstat, Source::Stat, Source::Loadavg, Source::Pressure].contains(&source);
+        match by_procfs(source, &text) {
+            Some(theirs) => assert_eq!(source.parse(&text), theirs, "{}", path.display()),
             None => assert!(!is_known, "{}: procfs-core gives up", path.display()),
         }
         compared += usize::from(is_known);
@@ -699,9 +781,9 @@ fn procfs_core_reads_the_same_of_this_machine() {
     ];
     for path in names.map(|name| Path::new("/proc").join(name)) {
         // What this machine does not have, or procfs-core does not understand, is no matter here.
-        let (Ok(text), Some(parse)) = (fs::read(&path), parser_of(&path)) else { continue };
-        if let Some(theirs) = by_procfs(parse, &text) {
-            assert_eq!(parse(&text), theirs, "{}", path.display());
+        let (Ok(text), Some(source)) = (fs::read(&path), source_of(&path)) else { continue };
+        if let Some(theirs) = by_procfs(source, &text) {
+            assert_eq!(source.parse(&text), theirs, "{}", path.display());
         }
     }
 }

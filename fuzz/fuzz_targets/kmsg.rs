@@ -1,4 +1,5 @@
-//! Records of `/dev/kmsg`, one a line, to the `kmsg.oom` lines of the kills that they tell: each decodes to what was joined.
+//! Records of `/dev/kmsg`, one a line, to the `kmsg.oom` lines of the kills that they tell: each decodes to what was
+//! joined.
 #![no_main]
 
 use std::time::{Duration, SystemTime};
@@ -56,6 +57,6 @@ fn check_line(encoder: &mut Encoder, kill: &Kill) {
         let (shown, whole) = (line.text(field).expect("a text"), String::from_utf8_lossy(bytes));
         shown == whole || shown.strip_suffix('…').is_some_and(|head| whole.starts_with(head))
     };
-    assert!(is_same(field::VICTIM_COMM, &kill.comm) && is_same(field::MSG, &kill.text));
-    assert!(kill.cgroup.as_ref().is_none_or(|cgroup| is_same(field::CGROUP, cgroup)));
+    assert!(is_same(field::VICTIM_COMM, kill.comm.as_ref()) && is_same(field::MSG, kill.text.as_ref()));
+    assert!(kill.cgroup.as_ref().is_none_or(|cgroup| is_same(field::CGROUP, cgroup.as_ref())));
 }

@@ -1,7 +1,6 @@
 //! Any values for any fields: one line of at most 4096 bytes that decodes to just what was put.
 #![no_main]
 
-use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
@@ -9,12 +8,17 @@ use libfuzzer_sys::fuzz_target;
 use runner_vitals::line::field::{self, Field, Kind, Print, Unit};
 use runner_vitals::line::{Encoder, Line, MAX_LINE_BYTES, Reading, RunId};
 
+/// Fills the line, so that what follows meets its end.
+const STUFFING: &Field = &Field { key: "stuffing", unit: Unit::Text(3800), ..*field::MSG };
+
 enum Put {
     Number(Option<i64>),
     Text(Option<Vec<u8>>),
     /// So many keys of the table.
     List(usize),
 }
+
+type Puts = Vec<(&'static Field, Put)>;
 
 /// What a number may be: the format has 64 bits with a sign, less the one that has no positive counterpart.
 const LEAST: i64 = -i64::MAX;
@@ -34,11 +38,20 @@ fuzz_target!(|input: &[u8]| {
     check(line.finish(), kind, &puts);
 });
 
+/// A few bytes, often many times over: wider than the field, and than the line.
+fn text(input: &mut Unstructured<'_>) -> Result<Option<Vec<u8>>> {
+    let Some(piece) = input.arbitrary::<Option<[u8; 5]>>()? else { return Ok(None) };
+    let len = input.int_in_range(0..=piece.len())?;
+    let times = *input.choose(&[1, 1, 7, 40, 300])?;
+    Ok(Some(piece[..len].repeat(times)))
+}
+
 /// Which values for which fields; each field once, as the table has it.
-fn plan(input: &mut Unstructured<'_>) -> Result<(Kind, SystemTime, Vec<(&'static Field, Put)>)> {
+fn plan(input: &mut Unstructured<'_>) -> Result<(Kind, SystemTime, Puts)> {
     let kind = *input.choose(&Kind::ALL)?;
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::from(input.arbitrary::<u32>()?));
-    let mut puts: Vec<(&Field, Put)> = Vec::new();
+    let stuffing = vec![b'.'; input.int_in_range(0..=3800)?];
+    let mut puts: Puts = vec![(STUFFING, Put::Text(Some(stuffing)))];
     while !input.is_empty() {
         let field = *input.choose(field::ALL)?;
         if puts.iter().any(|(seen, _)| seen.key == field.key) {
@@ -46,7 +59,7 @@ fn plan(input: &mut Unstructured<'_>) -> Result<(Kind, SystemTime, Vec<(&'static
         }
         let put = match field.unit {
             Unit::Text(_) if input.ratio(1, 4)? => Put::List(input.int_in_range(0..=field::ALL.len())?),
-            Unit::Text(_) => Put::Text(input.arbitrary()?),
+            Unit::Text(_) => Put::Text(text(input)?),
             _ if input.ratio(1, 4)? => Put::Number(Some(*input.choose(&[0, LEAST, i64::MAX, -1])?)),
             _ => Put::Number(input.arbitrary::<Option<i64>>()?.map(|number| number.max(LEAST))),
         };
@@ -95,12 +108,16 @@ fn is_told(field: &Field, put: &Put, reading: &Reading<'_>) -> bool {
             let digits = shown.replace('.', "");
             digits.parse() == Ok(*number)
         }
-        (Put::Text(Some(text)), Reading::Value(shown)) => is_text(&String::from_utf8_lossy(text), shown),
-        (Put::List(count), Reading::Value(shown)) => is_text(&words(*count).collect::<Vec<_>>().join(","), shown),
+        (Put::Text(Some(text)), Reading::Value(shown)) => is_text(&String::from_utf8_lossy(text), shown, field.unit),
+        (Put::List(count), Reading::Value(shown)) => {
+            is_text(&words(*count).collect::<Vec<_>>().join(","), shown, field.unit)
+        }
         _ => false,
     }
 }
 
-fn is_text(whole: &str, shown: &Cow<'_, str>) -> bool {
-    shown == whole || shown.strip_suffix('…').is_some_and(|head| whole.starts_with(head))
+fn is_text(whole: &str, shown: &str, unit: Unit) -> bool {
+    let is_whole_or_cut = shown == whole || shown.strip_suffix('…').is_some_and(|head| whole.starts_with(head));
+    // Escapes only make it wider in the line.
+    is_whole_or_cut && matches!(unit, Unit::Text(cap) if shown.len() <= cap)
 }

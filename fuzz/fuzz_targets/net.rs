@@ -1,4 +1,4 @@
-//! `/proc/net/dev` and `/proc/net/snmp`: a row more costs itself, a cut makes no sum larger, what was read can be read again.
+//! `/proc/net/dev` and `/proc/net/snmp`: junk costs itself, a cut makes no sum larger, what was read can be read again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

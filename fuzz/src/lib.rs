@@ -2,13 +2,9 @@
 
 use std::fmt::Debug;
 
-/// The text up to the end of its last whole line: how a file that is too long is cut before it is parsed.
-#[must_use]
-pub fn whole_lines(text: &[u8]) -> &[u8] {
-    text.iter().rposition(|byte| *byte == b'\n').map_or(&[], |last| &text[..=last])
-}
+pub use runner_vitals::probe::kernel::whole_lines;
 
-/// The whole lines of the first half.
+/// The whole lines of the first half: as a file is cut before it is parsed.
 #[must_use]
 pub fn head(text: &[u8]) -> &[u8] {
     whole_lines(&text[..text.len() / 2])

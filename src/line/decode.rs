@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::field::{Field, Unit};
-use super::{RunId, TAG};
+use super::{MAX_LINE_BYTES, RunId, TAG};
 
 /// A decoded line. Keys that the table does not know are kept: they may be newer than this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct DecodeError {
 pub enum Problem {
     /// It does not begin with the tag.
     NotOurs,
+    /// It is longer than a line can be.
+    TooLong,
     /// `ts`, `run` or `seq` is missing or malformed.
     Envelope,
     /// A key is malformed or has no `=`.
@@ -60,6 +62,7 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.problem {
             Problem::NotOurs => "not a RUNNER_VITALS line",
+            Problem::TooLong => "longer than 4096 bytes",
             Problem::Envelope => "ts, run or seq is missing or malformed",
             Problem::Key => "malformed key",
             Problem::Repeated => "a key twice",
@@ -80,6 +83,9 @@ impl<'a> Line<'a> {
     pub fn decode(text: &'a str) -> Result<Self, DecodeError> {
         let mut cursor = Cursor { text: text.strip_suffix('\n').unwrap_or(text), at: 0 };
         cursor.tag()?;
+        if cursor.text.len() >= MAX_LINE_BYTES {
+            return Err(DecodeError { at: MAX_LINE_BYTES, problem: Problem::TooLong });
+        }
         let mut pairs = Vec::new();
         while let Some((at, key, reading)) = cursor.pair()? {
             if pairs.iter().any(|(seen, _)| *seen == key) {
@@ -133,7 +139,7 @@ impl<'a> Line<'a> {
             Some(Reading::Value(event)) => Some(event),
             Some(Reading::Unread) => return None,
         };
-        let (run, seq) = (RunId::parse(&run)?, seq.parse().ok()?);
+        let (run, seq) = (RunId::parse(&run)?, u64::try_from(scaled(&seq, 0)?).ok()?);
         Some(Self { ts, run, seq, event, pairs })
     }
 }
@@ -296,10 +302,14 @@ mod tests {
             ("RUNNER_VITALS ts=yesterday run=k3x9 seq=1", Problem::Envelope),
             ("RUNNER_VITALS ts= run=K3X9 seq=1", Problem::Envelope),
             ("RUNNER_VITALS ts= run=k3x9 seq=-1", Problem::Envelope),
+            ("RUNNER_VITALS ts= run=k3x9 seq=+1", Problem::Envelope),
         ];
         for (text, expected) in cases {
             assert_eq!(problem(text), expected, "{text}");
         }
+        let fits = format!("{HEAD} msg={}", "x".repeat(MAX_LINE_BYTES - HEAD.len() - " msg=\n".len()));
+        assert!(Line::decode(&fits).is_ok());
+        assert_eq!(problem(&format!("{fits}x")), Problem::TooLong);
         let cases = [
             (" bare", Problem::Key),
             (" Key=1", Problem::Key),

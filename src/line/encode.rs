@@ -1,10 +1,13 @@
 //! From values to the bytes of a line. Allocates once, when the encoder is made.
 
 use std::io::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::field::{Field, Kind, Print, Unit};
 use super::{MAX_LINE_BYTES, RunId, TAG};
+
+/// Time from 1970 to the year 10000, which RFC 3339 cannot say any more.
+const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
 
 /// What stands at the end of a text that was cut.
 const CUT: &str = "…";
@@ -26,8 +29,9 @@ impl From<u64> for Number {
 }
 
 impl From<i64> for Number {
+    /// The one number without a positive twin becomes the next one, so that every reader can negate it.
     fn from(scaled: i64) -> Self {
-        Self { scaled }
+        Self { scaled: scaled.max(-i64::MAX) }
     }
 }
 
@@ -99,12 +103,15 @@ impl<'a> LineBuilder<'a> {
         }
     }
 
-    /// Writes words joined by commas; nothing when there are none.
+    /// Writes words joined by commas; nothing when there are none. A word is one of ours: it needs no quotes.
     pub fn list<'w>(&mut self, field: &Field, words: impl Iterator<Item = &'w str> + Clone) -> &mut Self {
         let Unit::Text(cap) = field.unit else { return self };
         if words.clone().next().is_none() {
             return self;
         }
+        debug_assert!(
+            words.clone().all(|word| word.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'='))
+        );
         let len = words.clone().map(|word| word.len() + 1).sum::<usize>() - 1;
         self.pair(field, |buf| {
             let mut left = cap - CUT.len();
@@ -148,7 +155,7 @@ impl<'a> LineBuilder<'a> {
 /// UTC, RFC 3339, milliseconds; nothing for a clock outside the years 1970 to 9999.
 fn put_time(buf: &mut Vec<u8>, time: SystemTime) {
     let before = buf.len();
-    let in_range = time >= SystemTime::UNIX_EPOCH;
+    let in_range = time >= SystemTime::UNIX_EPOCH && time < SystemTime::UNIX_EPOCH + YEAR_10000;
     if !in_range || write!(buf, "{}", humantime::format_rfc3339_millis(time)).is_err() {
         buf.truncate(before);
     }
@@ -218,7 +225,7 @@ mod tests {
 
     fn line(put: impl FnOnce(&mut LineBuilder)) -> String {
         let mut encoder = Encoder::new(RunId::parse("k3x9").unwrap());
-        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_780_574_400_123);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_780_574_400_123);
         let mut line = encoder.begin(Kind::Sample, now);
         put(&mut line);
         String::from_utf8(line.finish().to_vec()).unwrap()
@@ -286,9 +293,10 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_before_1970_costs_the_time_only() {
-        let mut encoder = Encoder::new(RunId::from_random(0));
-        let before = SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(1);
-        assert_eq!(encoder.begin(Kind::Start, before).finish(), b"RUNNER_VITALS ts= run=0000 seq=1 event=start\n");
+    fn a_clock_outside_1970_to_9999_costs_the_time_only() {
+        for wrong in [SystemTime::UNIX_EPOCH - Duration::from_secs(1), SystemTime::UNIX_EPOCH + YEAR_10000] {
+            let mut encoder = Encoder::new(RunId::from_random(0));
+            assert_eq!(encoder.begin(Kind::Start, wrong).finish(), b"RUNNER_VITALS ts= run=0000 seq=1 event=start\n");
+        }
     }
 }

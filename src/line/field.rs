@@ -197,18 +197,18 @@ fields! {
     // What the start line says of the run.
     INTERVAL "interval.ms" Ms, Known, [Start, About], "60000", "time between two due samples";
     CGROUP "cgroup" Text(512), Known, [Start, KmsgOom], "", "start: version of the cgroup hierarchies in view: v2, v1, hybrid, none; kmsg.oom: the cgroup whose limit was met, of a guest-wide kill the victim's";
-    CGROUP_PATH "cgroup.path" Text(256), Known, [Start], "", "the watched cgroup, as /proc/PID/cgroup names it";
+    CGROUP_PATH "cgroup.path" Text(256), Known, [Start], "", "the watched cgroup, as /proc/PID/cgroup names it; so are mem.level and cgroup";
     MEM_LEVEL "mem.level" Text(256), Known, [Start, About], "", "the cgroup that the `mem.*` readings are of: the limited one with the least headroom among the watched one and its visible ancestors, else the watched one";
     MEM_LIMIT "mem.limit" Text(20), Known, [Start, About], "", "the memory limit of that level in bytes; none, unknown";
     CPU_QUOTA "cpu.quota" Text(20), Known, [Start], "", "CPUs that the tightest quota allows, two decimals; none, unknown";
-    PSI "psi" Text(12), Known, [Start, About], "", "pressure stall information: on, off, denied, unsupported";
-    KMSG "kmsg" Text(8), Known, [Start, About], "", "/dev/kmsg: on, denied, absent";
+    PSI "psi" Text(16), Known, [Start, About], "", "pressure stall information: on, off (in the kernel), denied, unsupported, broken";
+    KMSG "kmsg" Text(8), Known, [Start, About], "", "the kernel's messages, /dev/kmsg: on, denied, absent, broken";
     MEM_OOM_GROUP "mem.oom.group" Count, Known, [Start], "1", "memory.oom.group of the watched cgroup: 1, one kill takes all of it";
     CAPS "caps" Text(64), Known, [Start], "", "which of syslog, sys_resource, sys_nice and ipc_lock the probe has; none";
     SUPPORTS "supports" Text(512), Known, [Start, About], "", "the keys printed only over 0 that this guest can tell: one of them missing in a sample means zero";
-    ABSENT "absent" Text(320), Known, [Start], "", "sources that this guest does not have";
-    DENIED "denied" Text(320), Known, [Start], "", "sources that the probe may not read";
-    BROKEN "broken" Text(320), Known, [Start], "", "sources that are there but could not be read or understood";
+    ABSENT "absent" Text(320), Known, [Start, About], "", "sources that this guest does not have";
+    DENIED "denied" Text(320), Known, [Start, About], "", "sources that the probe may not read";
+    BROKEN "broken" Text(320), Known, [Start, About], "", "sources that are there but could not be read or understood";
     RUNNER_NAME "runner.name" Text(253), Known, [Start, About], "", "name of the runner, as set";
     RUNNER_FLEET "runner.fleet" Text(128), Known, [Start, About], "", "fleet of the runner, as set";
     RUNNER_ENV "runner.env" Text(64), Known, [Start, About], "", "environment of the runner, as set";
@@ -253,7 +253,7 @@ fields! {
     VM_PGSCAN "vm.pgscan" Count, OverZero, [Sample], "9999999999", "/proc/vmstat pgscan_kswapd, _direct, _khugepaged and _proactive, since the run began";
     PROCS_BLOCKED "procs.blocked" Count, OverZero, [Sample], "9999", "/proc/stat procs_blocked: tasks that wait for input or output";
     PIDS_USED "pids.used.pct" Percent, Known, [Sample], "100.0", "pids.current of pids.max, of the limited level with the least room; only with a limit";
-    PIDS_FAIL "pids.fail" Count, OverZero, [Sample], "999999", "pids.events max of that level: forks refused, since the run began";
+    PIDS_FAIL "pids.fail" Count, OverZero, [Sample], "999999", "pids.events max, of that level or the watched cgroup: forks refused, since the run began";
     DISK_AVAIL "disk.avail.kb" Kib, Known, [Sample], "1073741824", "statvfs: room for the unprivileged at disk.path";
     DISK_USED "disk.used.pct" Percent, Known, [Sample], "100.0", "statvfs: used of used and available at disk.path";
     INODE_USED "inode.used.pct" Percent, Known, [Sample], "100.0", "statvfs: the same over inodes, the fullest of all watched paths";
@@ -265,12 +265,12 @@ fields! {
 
     // Events.
     OLD "old" Count, Known, [KmsgOom], "1", "1: the record is from before the run began";
-    SCOPE "scope" Text(8), Known, [KmsgOom], "", "guest: memory of the whole guest ran out; cgroup: a limit was met; empty where the kernel does not say";
+    SCOPE "scope" Text(8), Known, [KmsgOom], "", "guest: memory of the whole guest ran out; cgroup: a limit was met; left out where the kernel does not say";
     VICTIM_COMM "victim.comm" Text(64), Known, [KmsgOom], "", "name of the killed process";
     VICTIM_PID "victim.pid" Count, Known, [KmsgOom], "4194304", "its pid in the initial pid namespace, not the probe's";
     VICTIM_RSS "victim.rss.kb" Kib, Known, [KmsgOom], "67108864", "its resident memory: anon-rss, file-rss and shmem-rss";
     VICTIM_ADJ "victim.adj" Count, Known, [KmsgOom], "-1000", "its oom_score_adj (5.4 on)";
-    WHAT "what" Text(128), Known, [Degraded], "", "the source or sink";
+    WHAT "what" Text(320), Known, [Degraded], "", "the sources, a watched path, or the sink";
     ERROR "error" Text(256), Known, [Degraded], "", "absent, denied or broken with the reason; `ok` when it came back";
     KEY "key" Text(64), Known, [Config], "", "the setting";
     GIVEN "given" Text(128), Known, [Config], "", "what was given";

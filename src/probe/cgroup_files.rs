@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::kernel::{KernelFile, Root};
+use super::kernel::{KernelFile, Root, Trouble};
 use super::levels::{self, Chain, Layout, Level, Target, Version};
 use super::source::cgroup::{self, Limit};
 
@@ -15,10 +15,10 @@ pub struct Selection {
     pub path: Option<String>,
     /// The path of the level that the memory readings are of.
     pub mem_level: Option<String>,
-    /// The memory limit of that level; `None` when it could not be read.
-    pub mem_limit: Option<Limit>,
-    /// The tightest CPU quota in hundredths of a CPU; `None` when none could be read.
-    pub cpu_quota_x100: Option<Limit>,
+    /// The memory limit of that level in bytes; `none`, `unknown`.
+    pub mem_limit: String,
+    /// The CPUs that the tightest quota allows, with two decimals; `none`, `unknown`.
+    pub cpu_quota: String,
     /// `memory.oom.group` of the watched cgroup; `None` where there is no such file.
     pub oom_group: Option<u64>,
     /// Whether the watched cgroup's folder is not there any more, or not yet.
@@ -29,6 +29,8 @@ pub struct Selection {
     tree_dir: PathBuf,
     cpu_dirs: Vec<PathBuf>,
     pids_dir: PathBuf,
+    /// That of the watched cgroup, where that is another.
+    pids_own_dir: PathBuf,
 }
 
 /// Finds the watched cgroup and chooses its levels. Reads files, so it is not for the sample path.
@@ -44,17 +46,40 @@ pub fn select(root: &Root, target: &Target) -> Selection {
         let controllers = root.read(dir.join("cgroup.controllers")).unwrap_or_default();
         controllers.split(u8::is_ascii_whitespace).any(|word| word == controller.as_bytes())
     };
-    let mut layout = levels::layout(&cgroup, &mountinfo, target, v2_has);
+    let find = |mount_point: &Path| {
+        let pid = match target {
+            Target::Own => std::process::id(),
+            Target::OfPid(pid) => *pid,
+            Target::Path(_) => return None,
+        };
+        let dir = cgroup_of_member(root, mount_point, pid)?;
+        dir.strip_prefix(mount_point).ok().map(Path::to_owned)
+    };
+    let mut layout = levels::layout(&cgroup, &mountinfo, target, v2_has, find);
     let own = layout.memory.dirs.first();
     let is_gone = own.is_some_and(|own| !root.join(own).exists());
     if is_gone {
         // Its ancestors' readings are not its own.
-        layout.memory.dirs.truncate(1);
+        for chain in [&mut layout.memory, &mut layout.cpu, &mut layout.pids] {
+            chain.dirs.truncate(1);
+        }
     }
-    Selection { is_gone, ..chosen(root, layout) }
+    chosen(root, layout, is_gone)
 }
 
-fn chosen(root: &Root, layout: Layout) -> Selection {
+/// The folder at or below `dir` whose `cgroup.procs` has this pid.
+fn cgroup_of_member(root: &Root, dir: &Path, pid: u32) -> Option<PathBuf> {
+    let members = root.read(dir.join("cgroup.procs")).unwrap_or_default();
+    let mut members = members.split(|byte| *byte == b'\n').map(cgroup::parse_count);
+    if members.any(|member| member == Some(u64::from(pid))) {
+        return Some(dir.to_owned());
+    }
+    let entries = std::fs::read_dir(root.join(dir)).ok()?.flatten();
+    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    below.map(|entry| dir.join(entry.file_name())).find_map(|dir| cgroup_of_member(root, &dir, pid))
+}
+
+fn chosen(root: &Root, layout: Layout, is_gone: bool) -> Selection {
     let Layout { version, path, memory, cpu, pids } = layout;
     let memory_names = if memory.is_v1 { V1_MEMORY } else { V2_MEMORY };
     let mem_dir = tightest_dir(root, &memory, memory_names.current, memory_names.max);
@@ -62,27 +87,33 @@ fn chosen(root: &Root, layout: Layout) -> Selection {
     let quotas = cpu.dirs.iter().map(|dir| (dir, cpu_quota(root, dir, cpu.is_v1)));
     let quotas: Vec<(&PathBuf, Option<Limit>)> = quotas.collect();
     let is_limited = |quota: &Option<Limit>| matches!(quota, Some(Limit::At(_)));
-    let cpu_dirs = quotas.iter().enumerate().filter(|(at, (_, quota))| *at == 0 || is_limited(quota));
+    let has_cpu_stat =
+        |dir: &Path| root.join(dir.join(if cpu.is_v1 { "cpu.cfs_quota_us" } else { "cpu.max" })).exists();
+    let cpu_dirs =
+        quotas.iter().enumerate().filter(|(at, (dir, quota))| is_limited(quota) || (*at == 0 && has_cpu_stat(dir)));
     let cpu_dirs = cpu_dirs.map(|(_, (dir, _))| (*dir).clone()).collect();
     let tightest_quota = quotas.iter().filter_map(|(_, quota)| quota.and_then(Limit::at)).min();
-    let cpu_quota_x100 = tightest_quota.map(Limit::At).or_else(|| quotas.iter().find_map(|(_, quota)| *quota));
+    let any_unlimited = quotas.iter().find_map(|(_, quota)| *quota).filter(|_| !is_gone);
     let own_dir = memory.dirs.first().cloned().unwrap_or_default();
+    let level = mem_dir.as_ref().or(memory.dirs.first()).filter(|_| !is_gone);
+    let mem_limit = level.and_then(|dir| limit(root, dir, memory_names.max));
     // v1 counts each cgroup's own kills only: there is no sum over the tree.
     let topmost = memory.dirs.iter().rev().find(|dir| root.join(dir.join("memory.events")).exists());
     let tree_dir = topmost.filter(|dir| !memory.is_v1 && **dir != own_dir).cloned().unwrap_or_default();
     Selection {
         version,
         path,
-        mem_level: mem_dir.as_ref().map(|dir| memory.shown(dir)),
-        mem_limit: mem_dir.as_ref().and_then(|dir| limit(root, dir, memory_names.max)),
-        cpu_quota_x100,
-        is_gone: false,
+        mem_level: mem_dir.as_ref().map(|dir| memory.cgroup(dir)),
+        mem_limit: limit_word(mem_limit, |bytes| bytes.to_string()),
+        cpu_quota: limit_word(tightest_quota.map(Limit::At).or(any_unlimited), hundredths_word),
+        is_gone,
         oom_group: root.read(own_dir.join("memory.oom.group")).ok().and_then(|text| cgroup::parse_count(&text)),
         is_v1: memory.is_v1,
         mem_dir: mem_dir.unwrap_or_else(|| own_dir.clone()),
         own_dir,
         tree_dir,
         cpu_dirs,
+        pids_own_dir: pids.dirs.first().filter(|own| pids_dir.as_ref() != Some(own)).cloned().unwrap_or_default(),
         pids_dir: pids_dir.unwrap_or_default(),
     }
 }
@@ -96,15 +127,33 @@ fn tightest_dir(root: &Root, chain: &Chain, current: &str, max: &str) -> Option<
     chain.dirs.get(levels::tightest(&levels)?).cloned()
 }
 
+/// The limit of a level; one without the file, as a root cgroup is, has none. `None` when it cannot be read.
 fn limit(root: &Root, dir: &Path, name: &str) -> Option<Limit> {
-    cgroup::parse_limit(&root.read(dir.join(name)).ok()?)
+    match root.read(dir.join(name)) {
+        Err(Trouble::Absent(_)) => Some(Limit::None),
+        text => cgroup::parse_limit(&text.ok()?),
+    }
+}
+
+fn limit_word(limit: Option<Limit>, print: impl Fn(u64) -> String) -> String {
+    match limit {
+        Some(Limit::At(limit)) => print(limit),
+        Some(Limit::None) => "none".to_owned(),
+        None => "unknown".to_owned(),
+    }
+}
+
+fn hundredths_word(x100: u64) -> String {
+    format!("{}.{:02}", x100 / 100, x100 % 100)
 }
 
 fn cpu_quota(root: &Root, dir: &Path, is_v1: bool) -> Option<Limit> {
-    if !is_v1 {
-        return cgroup::parse_cpu_max(&root.read(dir.join("cpu.max")).ok()?);
-    }
-    match root.read(dir.join("cpu.cfs_quota_us")).ok()?.trim_ascii() {
+    let quota = match root.read(dir.join(if is_v1 { "cpu.cfs_quota_us" } else { "cpu.max" })) {
+        Err(Trouble::Absent(_)) => return Some(Limit::None),
+        text => text.ok()?,
+    };
+    match quota.trim_ascii() {
+        quota if !is_v1 => cgroup::parse_cpu_max(quota),
         b"-1" => Some(Limit::None),
         quota => {
             let period = root.read(dir.join("cpu.cfs_period_us")).ok()?;
@@ -157,6 +206,7 @@ pub struct CgroupFiles {
     pub(super) pids_current: KernelFile,
     pub(super) pids_max: KernelFile,
     pub(super) pids_events: KernelFile,
+    pub(super) pids_events_own: KernelFile,
 }
 
 impl CgroupFiles {
@@ -184,6 +234,7 @@ impl CgroupFiles {
             pids_current: open(&selection.pids_dir, "pids.current"),
             pids_max: open(&selection.pids_dir, "pids.max"),
             pids_events: open(&selection.pids_dir, "pids.events"),
+            pids_events_own: open(&selection.pids_own_dir, "pids.events"),
             selection,
         }
     }
@@ -191,7 +242,7 @@ impl CgroupFiles {
     /// All of them.
     pub fn files(&self) -> impl Iterator<Item = &KernelFile> {
         let memory = [&self.mem_current, &self.mem_peak, &self.mem_max, &self.mem_high, &self.mem_swap, &self.mem_stat];
-        let others = [&self.mem_events, &self.tree_events, &self.pids_current, &self.pids_max, &self.pids_events];
-        memory.into_iter().chain(others).chain(&self.cpu_stat)
+        let pids = [&self.pids_current, &self.pids_max, &self.pids_events, &self.pids_events_own];
+        memory.into_iter().chain([&self.mem_events, &self.tree_events]).chain(pids).chain(&self.cpu_stat)
     }
 }

@@ -93,10 +93,12 @@ pub struct Config {
     pub fields: Fields,
     /// Paths to watch besides the usual ones.
     pub watch: Vec<PathBuf>,
-    /// The process whose end is the probe's end.
-    pub exit_with: Option<u32>,
+    /// The process whose end is the probe's end, and the setting that says so.
+    pub exit_with: Option<(&'static str, u32)>,
     /// Which cgroup is watched.
     pub target: Target,
+    /// The setting that says so.
+    pub target_key: &'static str,
     /// Who the runner is.
     pub runner: Runner,
     /// A captured tree; `None` for this machine.
@@ -148,10 +150,13 @@ impl Config {
             false => args.watch,
         };
         let pid = |text: &str| number(text, 1..=PID_MAX).and_then(|pid| u32::try_from(pid).ok());
-        let exit_with = args.exit_with.or_else(|| env.parsed(&["EXIT_WITH"], "default", pid));
-        let target = match (args.cgroup, args.cgroup_of) {
-            (Some(path), _) => Target::Path(path),
-            (_, Some(pid)) => Target::OfPid(pid),
+        let exit_with = args.exit_with.map(|pid| ("--exit-with", pid)).or_else(|| {
+            let pid = env.parsed(&["EXIT_WITH"], "default", pid);
+            pid.map(|pid| ("RUNNER_VITALS_EXIT_WITH", pid))
+        });
+        let (target_key, target) = match (args.cgroup, args.cgroup_of) {
+            (Some(path), _) => ("--cgroup", Target::Path(path)),
+            (_, Some(pid)) => ("--cgroup-of", Target::OfPid(pid)),
             _ => env.target(pid),
         };
         let runner = Runner {
@@ -165,7 +170,8 @@ impl Config {
         };
         let fields = fields.unwrap_or_default();
         let adjusted = env.adjusted;
-        Self { interval, samples, fields, watch, exit_with, target, runner, root: args.root, adjusted }
+        let root = args.root;
+        Self { interval, samples, fields, watch, exit_with, target, target_key, runner, root, adjusted }
     }
 }
 
@@ -181,13 +187,14 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
     fn raw(&self, names: &[&str]) -> Option<(String, String)> {
         names.iter().find_map(|name| {
             let name = if name.starts_with("TUIST_") { (*name).to_owned() } else { format!("RUNNER_VITALS_{name}") };
-            Some(((self.get)(&name)?.to_string_lossy().into_owned(), name)).map(|(value, name)| (name, value))
+            let value = (self.get)(&name)?.to_string_lossy().into_owned();
+            Some((name, value))
         })
     }
 
     /// A text; an empty one is as good as none.
     fn text(&self, names: &[&str]) -> Option<String> {
-        self.raw(names).map(|(_, value)| value).filter(|value| !value.is_empty())
+        names.iter().filter_map(|name| self.raw(&[name])).map(|(_, value)| value).find(|value| !value.is_empty())
     }
 
     /// A value that has a form; what has not is told and ignored, an empty one just ignored.
@@ -200,10 +207,13 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
         value
     }
 
-    fn target(&mut self, pid: impl Fn(&str) -> Option<u32>) -> Target {
+    fn target(&mut self, pid: impl Fn(&str) -> Option<u32>) -> (&'static str, Target) {
         match self.text(&["CGROUP"]) {
-            Some(path) => Target::Path(path.into()),
-            None => self.parsed(&["CGROUP_OF"], "own", pid).map_or(Target::Own, Target::OfPid),
+            Some(path) => ("RUNNER_VITALS_CGROUP", Target::Path(path.into())),
+            None => {
+                let pid = self.parsed(&["CGROUP_OF"], "own", pid);
+                ("RUNNER_VITALS_CGROUP_OF", pid.map_or(Target::Own, Target::OfPid))
+            }
         }
     }
 
@@ -308,7 +318,12 @@ mod tests {
         let both = [("TUIST_RUNNER_VITALS_INTERVAL", "5"), ("RUNNER_VITALS_INTERVAL", "x")];
         assert_eq!(config(&[], &both).interval, DEFAULT_INTERVAL);
         assert_eq!(config(&[], &both[..1]).interval, Duration::from_secs(5));
-        let env = [("TUIST_RUNNER_POD_NAME", "pod-1"), ("TUIST_RUNNER_POOL", "linux"), ("RUNNER_VITALS_FLEET", "f")];
+        let env = [
+            ("RUNNER_VITALS_RUNNER", ""),
+            ("TUIST_RUNNER_POD_NAME", "pod-1"),
+            ("TUIST_RUNNER_POOL", "linux"),
+            ("RUNNER_VITALS_FLEET", "f"),
+        ];
         let runner = config(&["--env", "prod"], &env).runner;
         assert_eq!(
             (runner.name.as_deref(), runner.fleet.as_deref(), runner.env.as_deref()),

@@ -2,18 +2,31 @@
 
 use std::time::Duration;
 
+use super::fixed::Fixed;
 use super::source::kmsg::{OomRecord, Scope, Victim};
+
+/// How long a group kill may take from one member to the next, by the kernel's clock.
+const GROUP_PATIENCE_US: u64 = 5_000_000;
 
 /// How long a chosen victim waits for the record that it was killed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A process's name as it came; one byte more than a line prints, so that a cut shows.
+pub type Comm = Fixed<65>;
+
+/// A cgroup's path, likewise.
+pub type CgroupPath = Fixed<513>;
+
+/// A kernel message, likewise.
+pub type Text = Fixed<1025>;
+
 /// One process that the kernel killed for memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Kill {
     /// Whose memory ran out; `None` where the kernel did not say.
     pub scope: Option<Scope>,
     /// The victim's name.
-    pub comm: Vec<u8>,
+    pub comm: Comm,
     /// Its pid in the initial namespace.
     pub pid: u64,
     /// Its resident memory in KiB.
@@ -21,11 +34,11 @@ pub struct Kill {
     /// Its `oom_score_adj`.
     pub adj: Option<i64>,
     /// The cgroup whose limit was met; of a guest-wide OOM the victim's.
-    pub cgroup: Option<Vec<u8>>,
+    pub cgroup: Option<CgroupPath>,
     /// The kernel's clock, microseconds since boot.
     pub time_us: u64,
     /// The kernel's text.
-    pub text: Vec<u8>,
+    pub text: Text,
     /// Whether it is from before the run began.
     pub is_old: bool,
 }
@@ -41,7 +54,7 @@ pub struct Told<'a> {
     pub is_old: bool,
 }
 
-/// Joins the two or three records of one kill.
+/// Joins the two or three records of one kill. Allocates nothing.
 ///
 /// A kernel chooses (`oom-kill:`, or `Kill process` before 5.0) and then tells that it killed. The choice is left out
 /// when kills follow each other quickly. With memory.oom.group the others of the cgroup follow without being chosen,
@@ -52,9 +65,9 @@ pub struct OomJoiner {
     chosen: Option<(Kill, Duration)>,
     /// What kernels before 5.0 say ahead of the kill.
     scope: Option<Scope>,
-    limited: Option<Vec<u8>>,
-    /// The cgroup of which all are being killed.
-    group: Option<Vec<u8>>,
+    limited: Option<CgroupPath>,
+    /// The cgroup of which all are being killed, and when the last of them was, by the kernel's clock.
+    group: Option<(CgroupPath, u64)>,
     /// The first victim of the OOM under way.
     first_pid: Option<u64>,
 }
@@ -69,7 +82,7 @@ impl OomJoiner {
                 [left_over, None]
             }
             OomRecord::Limit { cgroup } => {
-                self.limited = Some(cgroup.to_vec());
+                self.limited = Some(Fixed::of(cgroup));
                 [None, None]
             }
             OomRecord::Scored { scope, pid: _ } => {
@@ -77,13 +90,14 @@ impl OomJoiner {
                 [None, None]
             }
             OomRecord::Group { cgroup } => {
-                self.group = Some(cgroup.to_vec());
+                self.group = Some((Fixed::of(cgroup), told.time_us));
                 [None, None]
             }
             OomRecord::Chosen { scope, cgroup, comm, pid } => {
                 let left_over = self.rest();
                 *self = Self::default();
-                let kill = Kill { scope, comm: comm.to_vec(), pid, cgroup: Some(cgroup.to_vec()), ..Kill::of(told) };
+                let (scope, cgroup) = (Some(scope), Some(Fixed::of(cgroup)));
+                let kill = Kill { scope, cgroup, ..told.kill(comm, pid) };
                 self.chosen = Some((kill, now));
                 [left_over, None]
             }
@@ -96,19 +110,22 @@ impl OomJoiner {
             Some(kill) if kill.pid == victim.pid => (Some(kill), None),
             other => (None, other),
         };
-        if self.group.is_some() && self.first_pid == Some(victim.pid) {
-            return [left_over, None];
+        // A later kill that was not announced is none of the group's.
+        self.group.take_if(|(_, last_us)| told.time_us.saturating_sub(*last_us) > GROUP_PATIENCE_US);
+        if let Some((_, last_us)) = &mut self.group {
+            *last_us = told.time_us;
+            if self.first_pid == Some(victim.pid) {
+                return [left_over, None];
+            }
         }
         self.first_pid = self.first_pid.or(Some(victim.pid));
         let (chosen_scope, chosen_cgroup) = chosen.map_or((None, None), |kill| (kill.scope, kill.cgroup));
         let kill = Kill {
             scope: chosen_scope.or(victim.scope).or(self.scope.take()),
-            comm: victim.comm.to_vec(),
-            pid: victim.pid,
             rss_kb: victim.rss_kb,
             adj: victim.adj,
-            cgroup: chosen_cgroup.or_else(|| self.group.clone()).or(self.limited.take()),
-            ..Kill::of(told)
+            cgroup: chosen_cgroup.or(self.group.map(|(cgroup, _)| cgroup)).or(self.limited.take()),
+            ..told.kill(victim.comm, victim.pid)
         };
         [left_over, Some(kill)]
     }
@@ -130,36 +147,52 @@ impl OomJoiner {
     }
 }
 
-impl Kill {
-    fn of(told: Told<'_>) -> Self {
-        Self { time_us: told.time_us, text: told.text.to_vec(), is_old: told.is_old, ..Self::default() }
+impl Told<'_> {
+    /// A kill that this record tells, with no more than that.
+    fn kill(&self, comm: &[u8], pid: u64) -> Kill {
+        Kill {
+            scope: None,
+            comm: Fixed::of(comm),
+            pid,
+            rss_kb: None,
+            adj: None,
+            cgroup: None,
+            time_us: self.time_us,
+            text: Fixed::of(self.text),
+            is_old: self.is_old,
+        }
     }
 }
 
-/// How many lines of one kind may be written a minute.
+/// How many lines of one kind may be written in a window of time.
 #[derive(Clone, Copy, Debug)]
 pub struct Limiter {
-    per_minute: u32,
-    minute_began: Option<Duration>,
+    most: u32,
+    window: Duration,
+    began: Option<Duration>,
     written: u32,
     suppressed: u64,
 }
 
 impl Limiter {
-    const MINUTE: Duration = Duration::from_secs(60);
-
     /// At most so many a minute.
     #[must_use]
-    pub const fn per_minute(per_minute: u32) -> Self {
-        Self { per_minute, minute_began: None, written: 0, suppressed: 0 }
+    pub const fn per_minute(most: u32) -> Self {
+        Self { most, window: Duration::from_secs(60), began: None, written: 0, suppressed: 0 }
+    }
+
+    /// At most so many an hour.
+    #[must_use]
+    pub const fn per_hour(most: u32) -> Self {
+        Self { window: Duration::from_secs(3600), ..Self::per_minute(most) }
     }
 
     /// Whether one more may be written now; one that may not is counted.
     pub fn allows(&mut self, now: Duration) -> bool {
-        if self.minute_began.is_none_or(|began| now.saturating_sub(began) >= Self::MINUTE) {
-            (self.minute_began, self.written) = (Some(now), 0);
+        if self.began.is_none_or(|began| now.saturating_sub(began) >= self.window) {
+            (self.began, self.written) = (Some(now), 0);
         }
-        let allowed = self.written < self.per_minute;
+        let allowed = self.written < self.most;
         if allowed {
             self.written += 1;
         } else {
@@ -184,9 +217,11 @@ mod tests {
     fn kills(texts: &[&str]) -> Vec<String> {
         let mut joiner = OomJoiner::default();
         let mut kills = Vec::new();
-        for text in texts {
+        for (at, text) in (1..).zip(texts) {
+            // A second apart, and a text that begins with `later ` an hour.
+            let (text, hours) = text.strip_prefix("later ").map_or((*text, 0), |text| (text, 1));
             let text = text.as_bytes();
-            let told = Told { time_us: 1, text, is_old: false };
+            let told = Told { time_us: at * 1_000_000 + hours * 3_600_000_000, text, is_old: false };
             let record = kmsg::parse_oom(text).unwrap();
             kills.extend(joiner.take(record, told, Duration::ZERO).into_iter().flatten());
         }
@@ -194,20 +229,22 @@ mod tests {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let kills = kills.iter().map(|kill| {
             let scope = kill.scope.map_or("-", Scope::name);
-            let cgroup = kill.cgroup.as_deref().map_or("-".to_owned(), text);
-            format!("{scope} {} {} {cgroup} {}", text(&kill.comm), kill.pid, kill.rss_kb.unwrap_or(0))
+            let cgroup = kill.cgroup.map_or("-".to_owned(), |cgroup| text(cgroup.as_ref()));
+            format!("{scope} {} {} {cgroup} {}", text(kill.comm.as_ref()), kill.pid, kill.rss_kb.unwrap_or(0))
         });
         kills.collect()
     }
 
     const INVOKED: &str = "awk invoked oom-killer: gfp_mask=0x0(), order=0, oom_score_adj=0";
-    const CHOSEN: &str = "oom-kill:constraint=C,nodemask=(null),oom_memcg=/r,task_memcg=/r/x,task=hog,pid=172,uid=0";
+    const CHOSEN: &str =
+        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),oom_memcg=/r,task_memcg=/r/x,task=hog,pid=172,uid=0";
     const KILLED: &str = "Memory cgroup out of memory: Killed process 172 (hog) total-vm:1kB, anon-rss:5kB";
 
     #[test]
     fn one_kill_is_one_line() {
         assert_eq!(kills(&[INVOKED, CHOSEN, KILLED]), ["cgroup hog 172 /r 5"]);
-        let global = "oom-kill:constraint=C,nodemask=(null),global_oom,task_memcg=/r/x,task=hog,pid=172,uid=0";
+        let global =
+            "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),global_oom,task_memcg=/r/x,task=hog,pid=172,uid=0";
         let killed = "Out of memory: Killed process 172 (hog) total-vm:1kB, anon-rss:5kB";
         assert_eq!(kills(&[INVOKED, global, killed]), ["guest hog 172 /r/x 5"]);
     }
@@ -228,6 +265,9 @@ mod tests {
         let group = "Tasks in /g are going to be killed due to memory.oom.group set";
         let texts = [INVOKED, CHOSEN, KILLED, group, member, KILLED];
         assert_eq!(kills(&texts), ["cgroup hog 172 /r 5", "cgroup probe 115 /g 2"]);
+        let later = format!("later {member}");
+        let texts = [INVOKED, CHOSEN, KILLED, group, later.as_str()];
+        assert_eq!(kills(&texts), ["cgroup hog 172 /r 5", "cgroup probe 115 - 2"], "long after the group");
     }
 
     #[test]

@@ -55,14 +55,18 @@ pub struct Chain {
     pub dirs: Vec<PathBuf>,
     /// Where the hierarchy is mounted.
     pub mount_point: PathBuf,
+    /// The cgroup that is mounted there.
+    pub root: PathBuf,
 }
 
 impl Chain {
-    /// The path of a folder in its hierarchy, from the root that is in view.
+    /// The cgroup of a folder, as `/proc/PID/cgroup` names it.
     #[must_use]
-    pub fn shown(&self, dir: &Path) -> String {
+    pub fn cgroup(&self, dir: &Path) -> String {
         let below = dir.strip_prefix(&self.mount_point).unwrap_or(dir);
-        format!("/{}", below.display())
+        // Joining nothing would leave a slash behind.
+        let path = if below.as_os_str().is_empty() { self.root.clone() } else { self.root.join(below) };
+        path.display().to_string()
     }
 }
 
@@ -90,8 +94,15 @@ struct Hierarchy {
 
 /// Works out the layout from the texts of `/proc/PID/cgroup` and `/proc/self/mountinfo`.
 ///
-/// `v2_has` tells whether a folder of the unified hierarchy has a controller.
-pub fn layout(cgroup: &[u8], mountinfo: &[u8], target: &Target, v2_has: impl Fn(&Path, &str) -> bool) -> Layout {
+/// `v2_has` tells whether a folder of the unified hierarchy has a controller; `find` looks below a mount point for the
+/// folder of the watched process, where its path is not below the root of the mount.
+pub fn layout(
+    cgroup: &[u8],
+    mountinfo: &[u8],
+    target: &Target,
+    v2_has: impl Fn(&Path, &str) -> bool,
+    find: impl Fn(&Path) -> Option<PathBuf>,
+) -> Layout {
     let own = process_cgroups(cgroup);
     let hierarchies = hierarchies(mountinfo);
     let version = match (hierarchies.iter().any(|h| !h.is_v1), hierarchies.iter().any(|h| h.is_v1)) {
@@ -100,16 +111,21 @@ pub fn layout(cgroup: &[u8], mountinfo: &[u8], target: &Target, v2_has: impl Fn(
         (false, true) => Version::V1,
         (false, false) => Version::None,
     };
+    let of = |hierarchy: &Hierarchy, v1: Option<&str>| {
+        let by_path = chain(hierarchy, &path_of(&own, v1, hierarchy, target)?);
+        by_path.or_else(|| chain(hierarchy, &hierarchy.root.join(find(&hierarchy.mount_point)?)))
+    };
     let chain = |controller: &str| {
-        let v2 = hierarchies.iter().filter(|h| !h.is_v1).filter_map(|h| chain(h, &path_of(&own, None, h, target)?));
+        let v2 = hierarchies.iter().filter(|h| !h.is_v1).filter_map(|h| of(h, None));
         let v2 = v2.into_iter().find(|chain| chain.dirs.iter().any(|dir| v2_has(dir, controller)));
         let v1 = hierarchies.iter().filter(|h| h.is_v1 && h.controllers.iter().any(|name| name == controller));
-        let mut v1 = v1.filter_map(|h| chain(h, &path_of(&own, Some(controller), h, target)?));
+        let mut v1 = v1.filter_map(|h| of(h, Some(controller)));
         v2.or_else(|| v1.next()).unwrap_or_default()
     };
     let (memory, cpu, pids) = (chain("memory"), chain("cpu"), chain("pids"));
-    let path = match target {
-        Target::Path(path) => Some(path.display().to_string()),
+    let path = match (target, memory.dirs.first()) {
+        (Target::Path(_), Some(dir)) => Some(memory.cgroup(dir)),
+        (Target::Path(path), None) => Some(path.display().to_string()),
         _ => own_path(&own, "memory"),
     };
     Layout { version, path, memory, cpu, pids }
@@ -148,7 +164,8 @@ fn chain(hierarchy: &Hierarchy, path: &Path) -> Option<Chain> {
         true => hierarchy.mount_point.clone(),
         false => hierarchy.mount_point.join(below),
     });
-    Some(Chain { is_v1: hierarchy.is_v1, dirs: dirs.collect(), mount_point: hierarchy.mount_point.clone() })
+    let (dirs, mount_point, root) = (dirs.collect(), hierarchy.mount_point.clone(), hierarchy.root.clone());
+    Some(Chain { is_v1: hierarchy.is_v1, dirs, mount_point, root })
 }
 
 fn process_cgroups(text: &[u8]) -> Vec<ProcessCGroup> {
@@ -170,6 +187,9 @@ fn hierarchy(mount: MountInfo) -> Option<Hierarchy> {
     };
     let mount_point = PathBuf::from(unescaped(&mount.mount_point.to_string_lossy()));
     let root = PathBuf::from(unescaped(&mount.root));
+    if !root.is_absolute() || !mount_point.is_absolute() {
+        return None;
+    }
     Some(Hierarchy { mount_point, root, is_v1, controllers: mount.super_options.into_keys().collect() })
 }
 
@@ -207,7 +227,7 @@ mod tests {
                       35 31 0:32 / /sys/fs/cgroup/memory rw shared:5 - cgroup cgroup rw,memory\n";
 
     fn of(cgroup: &str, mountinfo: &str, target: &Target) -> Layout {
-        layout(cgroup.as_bytes(), mountinfo.as_bytes(), target, |_, _| true)
+        layout(cgroup.as_bytes(), mountinfo.as_bytes(), target, |_, _| true, |_| None)
     }
 
     fn dirs(chain: &Chain) -> Vec<&str> {
@@ -219,8 +239,8 @@ mod tests {
         let layout = of("0::/a/b\n", V2, &Target::Own);
         assert_eq!((layout.version, layout.path.as_deref()), (Version::V2, Some("/a/b")));
         assert_eq!(dirs(&layout.memory), ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup"]);
-        assert_eq!(layout.memory.shown(&layout.memory.dirs[1]), "/a");
-        assert_eq!(layout.memory.shown(&layout.memory.dirs[2]), "/");
+        assert_eq!(layout.memory.cgroup(&layout.memory.dirs[1]), "/a");
+        assert_eq!(layout.memory.cgroup(&layout.memory.dirs[2]), "/");
     }
 
     #[test]
@@ -236,6 +256,7 @@ mod tests {
         let layout = of("4:memory:/docker/a\n", mount, &Target::Own);
         assert!(layout.memory.is_v1);
         assert_eq!(dirs(&layout.memory), ["/sys/fs/cgroup/memory"]);
+        assert_eq!(layout.memory.cgroup(&layout.memory.dirs[0]), "/docker/a");
         assert_eq!(
             dirs(&of("4:memory:/docker/a/b\n", mount, &Target::Own).memory),
             ["/sys/fs/cgroup/memory/b", "/sys/fs/cgroup/memory"]
@@ -243,6 +264,15 @@ mod tests {
         // Another container's is not in view.
         assert!(of("4:memory:/docker/b\n", mount, &Target::Own).memory.dirs.is_empty());
         assert!(of("0::/../b\n", V2, &Target::Own).memory.dirs.is_empty());
+    }
+
+    #[test]
+    fn another_namespaces_path_is_looked_for() {
+        // Seen from a container: the host's tree mounted whole, and the process outside of the own cgroup.
+        let mount = "29 23 0:26 /../../.. /host ro - cgroup2 cgroup2 rw\n";
+        let found = |mount: &Path| (mount == Path::new("/host")).then(|| PathBuf::from("pods/job"));
+        let layout = layout(b"0::/../job\n", mount.as_bytes(), &Target::OfPid(7), |_, _| true, found);
+        assert_eq!(dirs(&layout.memory), ["/host/pods/job", "/host/pods", "/host"]);
     }
 
     #[test]
@@ -258,7 +288,7 @@ mod tests {
     fn hybrid_takes_a_controller_where_it_is() {
         let mounts = format!("{V1}41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
         let cgroup = b"4:memory:/m\n1:cpu,cpuacct:/c\n0::/u\n";
-        let layout = layout(cgroup, mounts.as_bytes(), &Target::Own, |_, controller| controller == "pids");
+        let layout = layout(cgroup, mounts.as_bytes(), &Target::Own, |_, controller| controller == "pids", |_| None);
         assert_eq!(layout.version, Version::Hybrid);
         assert!(layout.memory.is_v1 && layout.cpu.is_v1 && !layout.pids.is_v1);
         assert_eq!(dirs(&layout.pids), ["/sys/fs/cgroup/unified/u", "/sys/fs/cgroup/unified"]);
@@ -278,7 +308,11 @@ mod tests {
     #[test]
     fn nothing_in_view_and_nonsense() {
         assert_eq!(of("", "", &Target::Own), Layout::default());
-        let layout = of("garbage\n0::/a\n:::\n", &format!("garbage\n\n1 2 3\n{V2}"), &Target::Own);
+        let layout = of(
+            "garbage\n0::/a\n:::\n",
+            &format!("garbage\n\n1 2 3\n36 31 0:33  /mnt rw - cgroup2 c rw\n{V2}"),
+            &Target::Own,
+        );
         assert_eq!(dirs(&layout.memory), ["/sys/fs/cgroup/a", "/sys/fs/cgroup"]);
         let spaced = "29 23 0:26 / /sys/fs/c\\040g rw - cgroup2 cgroup2 rw\n";
         assert_eq!(dirs(&of("0::/a b\n", spaced, &Target::Own).memory), ["/sys/fs/c g/a b", "/sys/fs/c g"]);

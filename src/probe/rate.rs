@@ -45,10 +45,12 @@ pub fn rates(before: &Sample, now: &Sample, span: Duration) -> Rates {
 #[must_use]
 pub fn standstill(sample: &Sample) -> Rates {
     let cpu = sample.stat.cpu.map(|_| 0);
+    // Most hosts do not tell of steal: only where there ever was some does none mean none.
+    let steal = sample.stat.cpu.filter(|cpu| cpu.steal > 0).map(|_| 0);
     let of = |row: Option<Stall>| row.map(|_| 0);
     Rates {
         cpu_busy_pct_x10: cpu,
-        cpu_steal_pct_x10: cpu,
+        cpu_steal_pct_x10: steal,
         cpu_iowait_pct_x10: cpu,
         cpu_throttled_pct_x10: throttled_pct_x10(sample, sample),
         cpu_stall_pct_x10: of(sample.cpu_pressure.some),
@@ -116,26 +118,34 @@ pub fn avg10_pct_x10(row: Option<Stall>) -> Option<u64> {
     row.map(|stall| stall.avg10_x100.saturating_add(5) / 10)
 }
 
-/// One counter since the run began. A reading that went back, or was absent, starts again from there.
+/// One counter since the run began. One that went back starts again from there; what it grew by while it could not be
+/// read is counted once it can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {
     last: Option<u64>,
-    sum: Option<u64>,
+    sum: u64,
+    is_read: bool,
 }
 
 impl Total {
     /// The total once the counter reads so.
     #[must_use]
     pub fn advanced(self, reading: Option<u64>) -> Self {
-        let Some(now) = reading else { return self };
+        let Some(now) = reading else { return Self { is_read: false, ..self } };
         let grown = self.last.and_then(|last| now.checked_sub(last)).unwrap_or(0);
-        Self { last: Some(now), sum: Some(self.sum.unwrap_or(0).saturating_add(grown)) }
+        Self { last: Some(now), sum: self.sum.saturating_add(grown), is_read: true }
     }
 
-    /// What came together since the run began; `None` when the counter was never read.
+    /// The same total, to go on from another counter's reading.
+    #[must_use]
+    pub fn of_another(self) -> Self {
+        Self { last: None, ..self }
+    }
+
+    /// What came together since the run began; `None` when the counter could not be read this time.
     #[must_use]
     pub fn sum(self) -> Option<u64> {
-        self.sum
+        self.is_read.then_some(self.sum)
     }
 }
 
@@ -150,8 +160,10 @@ pub struct Totals {
     pub allocstall: Total,
     /// Pages scanned for reclaim.
     pub pgscan: Total,
-    /// Forks refused.
-    pub pids_fail: Total,
+    /// Forks refused in the watched cgroup, and at the level whose limit is the tightest.
+    pub pids_fail: [Total; 2],
+    /// Which set of files the cgroup's counters are from.
+    pub files_id: u32,
     /// Bytes received.
     pub net_rx_bytes: Total,
     /// Bytes sent.
@@ -164,12 +176,18 @@ impl Totals {
     /// The totals once these are the readings.
     #[must_use]
     pub fn advanced(self, now: &Sample) -> Self {
+        let [own, level] = self.pids_fail;
+        let (own, level) = match self.files_id == now.cgroup.files_id {
+            true => (own, level),
+            false => (own.of_another(), level.of_another()),
+        };
         Self {
+            files_id: now.cgroup.files_id,
             majfault: self.majfault.advanced(now.vmstat.majfault),
             refault: self.refault.advanced(now.vmstat.refault),
             allocstall: self.allocstall.advanced(now.vmstat.allocstall),
             pgscan: self.pgscan.advanced(now.vmstat.pgscan),
-            pids_fail: self.pids_fail.advanced(now.cgroup.pids_fail),
+            pids_fail: [own.advanced(now.cgroup.pids_fail_own), level.advanced(now.cgroup.pids_fail)],
             net_rx_bytes: self.net_rx_bytes.advanced(now.net.map(|net| net.rx_bytes)),
             net_tx_bytes: self.net_tx_bytes.advanced(now.net.map(|net| net.tx_bytes)),
             tcp_retrans: self.tcp_retrans.advanced(now.tcp_retrans),
@@ -244,8 +262,9 @@ mod tests {
             total = total.advanced(reading);
             total.sum()
         });
-        assert_eq!(sums, [Some(0), Some(3), Some(3), Some(5), Some(5), Some(7)]);
+        assert_eq!(sums, [Some(0), Some(3), None, Some(5), Some(5), Some(7)]);
         assert_eq!(Total::default().advanced(None).sum(), None);
+        assert_eq!(total.of_another().advanced(Some(900)).sum(), Some(7));
     }
 
     #[test]

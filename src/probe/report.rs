@@ -7,10 +7,8 @@ use super::cgroup_files::Selection;
 use super::config::{Fields, Runner};
 use super::guest::Guest;
 use super::kernel::Trouble;
-use super::levels::Version;
 use super::rate::{Rates, Totals, avg10_pct_x10, used_pct_x10};
 use super::sample::Sample;
-use super::source::cgroup::Limit;
 use super::source::{Health, Id};
 
 /// All that a sample line is made of.
@@ -28,6 +26,23 @@ pub struct Readings<'a> {
     pub span_ms: Option<u64>,
     /// Lines that stdout could not take.
     pub stdout_dropped: u64,
+}
+
+/// Some keys of the table, kept without allocating.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys([&'static str; field::ALL.len()], usize);
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self([""; field::ALL.len()], 0)
+    }
+}
+
+impl Keys {
+    /// The keys, in the order of the line.
+    pub fn iter(&self) -> impl Iterator<Item = &'static str> + Clone {
+        self.0.iter().copied().take(self.1)
+    }
 }
 
 /// A field of the table with its reading.
@@ -50,11 +65,13 @@ impl Readings<'_> {
 
     /// The keys printed only over zero that have a reading here.
     #[must_use]
-    pub fn supports(&self) -> Vec<&'static str> {
-        let mut keys = Vec::new();
+    pub fn supports(&self) -> Keys {
+        let mut keys = Keys::default();
         self.each(|(field, value)| {
-            if field.print == Print::OverZero && value.is_some() && field != field::SINK_STDOUT_DROPPED {
-                keys.push(field.key);
+            let is_kept = field.print == Print::OverZero && value.is_some() && field != field::SINK_STDOUT_DROPPED;
+            if is_kept && let Some(slot) = keys.0.get_mut(keys.1) {
+                *slot = field.key;
+                keys.1 += 1;
             }
         });
         keys
@@ -130,7 +147,7 @@ impl Readings<'_> {
             (field::VM_ALLOCSTALL, self.totals.allocstall.sum()),
             (field::VM_PGSCAN, self.totals.pgscan.sum()),
             (field::PIDS_USED, used_pct_x10(cgroup.pids_current, cgroup.pids_max)),
-            (field::PIDS_FAIL, self.totals.pids_fail.sum()),
+            (field::PIDS_FAIL, self.totals.pids_fail.iter().filter_map(|total| total.sum()).max()),
             (field::DISK_AVAIL, room.map(|room| room.avail_kb)),
             (field::DISK_USED, room.map(|room| room.used_pct_x10)),
             (field::INODE_USED, disk.inode_used_pct_x10),
@@ -142,7 +159,7 @@ impl Readings<'_> {
     }
 }
 
-/// The words for the pressure files: on, off, denied, unsupported.
+/// The words for the pressure files: on, off, denied, unsupported, broken.
 #[must_use]
 pub fn psi_word(health: &Health) -> &'static str {
     let of = [Id::PsiCpu, Id::PsiMemory, Id::PsiIo].map(|id| health.of(id));
@@ -151,18 +168,25 @@ pub fn psi_word(health: &Health) -> &'static str {
         None => "on",
         Some(_) if of.iter().any(Result::is_ok) => "on",
         Some(Trouble::Denied(_)) => "denied",
-        Some(trouble @ Trouble::Absent(_)) if !trouble.is_no_file() => "off",
-        Some(_) => "unsupported",
+        Some(trouble @ Trouble::Absent(_)) => {
+            if trouble.is_no_file() {
+                "unsupported"
+            } else {
+                "off"
+            }
+        }
+        Some(_) => "broken",
     }
 }
 
-/// The words for the kernel's messages: on, denied, absent.
+/// The words for the kernel's messages: on, denied, absent, broken.
 #[must_use]
 pub fn kmsg_word(trouble: Option<Trouble>) -> &'static str {
     match trouble {
         None => "on",
         Some(Trouble::Denied(_)) => "denied",
-        Some(_) => "absent",
+        Some(Trouble::Absent(_)) => "absent",
+        Some(_) => "broken",
     }
 }
 
@@ -179,25 +203,12 @@ pub fn put_guest(line: &mut LineBuilder<'_>, guest: &Guest) {
 pub fn put_selection(line: &mut LineBuilder<'_>, selection: &Selection) {
     line.text(field::CGROUP, Some(selection.version.name())).text(field::CGROUP_PATH, selection.path.as_ref());
     put_level(line, selection);
-    let quota = limit_word(selection.cpu_quota_x100, selection.version, |cpus_x100| {
-        format!("{}.{:02}", cpus_x100 / 100, cpus_x100 % 100)
-    });
-    line.text(field::CPU_QUOTA, Some(quota)).number(field::MEM_OOM_GROUP, selection.oom_group);
+    line.text(field::CPU_QUOTA, Some(&selection.cpu_quota)).number(field::MEM_OOM_GROUP, selection.oom_group);
 }
 
 /// Writes which level the memory readings are of, and its limit.
 pub fn put_level(line: &mut LineBuilder<'_>, selection: &Selection) {
-    let limit = limit_word(selection.mem_limit, selection.version, |bytes| bytes.to_string());
-    line.text(field::MEM_LEVEL, selection.mem_level.as_ref()).text(field::MEM_LIMIT, Some(limit));
-}
-
-/// A limit, `none` where there is none, `unknown` where a hierarchy is there but the limit could not be read.
-fn limit_word(limit: Option<Limit>, version: Version, print: impl Fn(u64) -> String) -> String {
-    match (limit, version) {
-        (Some(Limit::At(limit)), _) => print(limit),
-        (Some(Limit::None), _) | (None, Version::None) => "none".to_owned(),
-        (None, _) => "unknown".to_owned(),
-    }
+    line.text(field::MEM_LEVEL, selection.mem_level.as_ref()).text(field::MEM_LIMIT, Some(&selection.mem_limit));
 }
 
 /// Writes which sources are absent, denied or broken.
@@ -262,5 +273,6 @@ mod tests {
         assert_eq!(with(Some(Trouble::of(Errno::OPNOTSUPP))), "off");
         assert_eq!(with(Some(Trouble::of(Errno::NOENT))), "unsupported");
         assert_eq!(with(Some(Trouble::of(Errno::ACCESS))), "denied");
+        assert_eq!(with(Some(Trouble::Garbled)), "broken");
     }
 }

@@ -88,12 +88,12 @@ impl Schedule {
 pub fn run(config: Config, run: RunId, stdout: File, signals: &Signals) -> std::io::Result<Reason> {
     let mut schedule = Schedule::new(FIRST_SPAN, config.interval);
     let wanted = config.samples;
-    let watched = watched_process(&config);
+    let (process, adjusted) = watched_process(&config);
     let mut sampler = Sampler::start(config, run, Stdout::new(stdout)?);
-    if let Err(adjusted) = &watched {
+    if let Some(adjusted) = &adjusted {
         sampler.tell_config(adjusted);
     }
-    let watches = Watches { signals, timer: Timer::new(sampler.elapsed())?, process: watched.ok().flatten() };
+    let watches = Watches { signals, timer: Timer::new(sampler.elapsed())?, process };
     watches.timer.set(schedule.due());
     // What the ring holds of the last minute, as far as it comes in before the first sample.
     while sampler.read_kmsg() && sampler.elapsed() < schedule.due() {}
@@ -129,15 +129,21 @@ struct Watches<'s> {
 }
 
 /// The process whose end is the probe's: as set, else the parent when started in the background.
-fn watched_process(config: &Config) -> Result<Option<Watched>, Adjusted> {
+fn watched_process(config: &Config) -> (Option<Watched>, Option<Adjusted>) {
     let parent = || match parent::started_in_background() {
         true => rustix::process::getppid().and_then(Watched::of),
         false => None,
     };
-    let Some(given) = config.exit_with else { return Ok(parent()) };
+    let Some((key, given)) = config.exit_with else { return (parent(), None) };
     let pid = i32::try_from(given).ok().and_then(Pid::from_raw);
-    let adjusted = || Adjusted { key: "exit-with".to_owned(), given: given.to_string(), used: "none".to_owned() };
-    pid.and_then(Watched::of).map(Some).ok_or_else(adjusted)
+    match pid.and_then(Watched::of) {
+        Some(watched) => (Some(watched), None),
+        None => {
+            let (watched, given) = (parent(), given.to_string());
+            let used = if watched.is_some() { "the parent" } else { "none" };
+            (watched, Some(Adjusted { key: key.to_owned(), given, used: used.to_owned() }))
+        }
+    }
 }
 
 /// Waits until a sample is due, or for an event. Gives a reason when that event ends the run.

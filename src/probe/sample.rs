@@ -67,6 +67,8 @@ pub struct Cgroup {
     pub pids_current: Option<u64>,
     /// Their limit; `None` too when there is none.
     pub pids_max: Option<u64>,
-    /// Forks refused.
+    /// Forks refused at the level of that limit.
     pub pids_fail: Option<u64>,
+    /// Forks refused in the watched cgroup: up to 6.10 the kernel counts there, from 6.11 on at the limit.
+    pub pids_fail_own: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! Reads, computes and has a line written. From the third sample on it allocates nothing and opens nothing.
 
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::line::RunId;
@@ -12,13 +12,14 @@ use super::event::{OomJoiner, Told};
 use super::guest::{self, Guest};
 use super::kernel::{KernelFile, Root, Trouble};
 use super::levels::Target;
+use super::pass::Sources;
 use super::rate::{self, Totals};
 use super::report::Readings;
 use super::sample::Sample;
 use super::sink::stdout::Stdout;
-use super::slow::{self, Slow, Work};
+use super::slow::{Exchanged, Slow, UsualPaths, Work};
 use super::source::disk::Fullest;
-use super::source::{Health, Sources, kmsg};
+use super::source::{Health, Id, kmsg};
 use super::voice::{About, Voice};
 use super::watch::kmsg::{Event, Kmsg};
 
@@ -39,13 +40,12 @@ pub struct Sampler {
     voice: Voice,
     sources: Sources,
     slow: Option<Slow>,
-    /// Paths that are watched, as lines show them.
-    watched: Vec<String>,
     kmsg: Result<Kmsg, Trouble>,
     joiner: OomJoiner,
     /// What has been told of each source and watched path, so that only changes are told again.
     told: Health,
     told_disks: Vec<Option<Trouble>>,
+    told_hung: bool,
     before: Sample,
     now: Sample,
     totals: Totals,
@@ -61,21 +61,25 @@ impl Sampler {
         let started = Instant::now();
         let root = Root::new(config.root.clone().unwrap_or_else(|| "/".into()));
         let files = Box::new(CgroupFiles::open(&root, cgroup_files::select(&root, &config.target), 0));
-        let watched = watched(&root, &config);
-        let pace = config.interval.max(DISK_PACE);
-        let work = Work { root: root.clone(), target: config.target.clone(), watched: watched.clone(), pace };
+        let work = Work {
+            root: root.clone(),
+            target: config.target.clone(),
+            usual_paths: if root.is_live() { UsualPaths::Watched } else { UsualPaths::LeftOut },
+            watch: config.watch.clone(),
+            pace: config.interval.max(DISK_PACE),
+        };
         let slow = Slow::start(work, &files).ok();
         let uptime_us = root.read("/proc/uptime").ok().and_then(|text| guest::uptime_us(&text));
         let mut sampler = Self {
             guest: Guest::read(&root, uptime_us),
             voice: Voice::new(run, stdout),
-            kmsg: Kmsg::open(&root, uptime_us.unwrap_or(0)),
+            kmsg: Kmsg::open(&root, uptime_us),
             sources: Sources::open(&root, files),
             slow,
-            watched: watched.iter().map(|path| path.display().to_string()).collect(),
             joiner: OomJoiner::default(),
             told: Health::default(),
-            told_disks: vec![None; watched.len()],
+            told_disks: Vec::new(),
+            told_hung: false,
             before: Sample::default(),
             now: Sample::default(),
             totals: Totals::default(),
@@ -90,12 +94,7 @@ impl Sampler {
         for adjusted in sampler.config.adjusted.clone() {
             sampler.tell_config(&adjusted);
         }
-        if let Target::OfPid(pid) = sampler.config.target
-            && sampler.sources.cgroup.selection.path.is_none()
-        {
-            let (key, used) = ("cgroup-of".to_owned(), "none".to_owned());
-            sampler.tell_config(&Adjusted { key, given: pid.to_string(), used });
-        }
+        sampler.tell_target();
         sampler
     }
 
@@ -148,13 +147,15 @@ impl Sampler {
             span_ms: told_span_ms(span, self.config.interval),
             stdout_dropped: self.voice.dropped(),
         };
-        let disk_path = self.now.disk.disk.and_then(|(at, _)| self.watched.get(at));
+        let disks = self.slow.as_mut().and_then(|slow| slow.disks().ok());
+        let disk_path = self.now.disk.disk.zip(disks).and_then(|((at, _), disks)| disks.paths.get(at));
         self.voice.sample(&readings, self.config.fields, disk_path.map(String::as_str));
         self.samples += 1;
         std::mem::swap(&mut self.before, &mut self.now);
         self.tell_health();
         if self.elapsed() >= self.about_at {
-            self.tell_about(Voice::about);
+            let now = self.elapsed();
+            self.tell_about(|voice, about| voice.about(about, now));
         }
     }
 
@@ -207,6 +208,19 @@ impl Sampler {
         self.voice.finish(LAST_WORDS);
     }
 
+    /// Tells that the cgroup that was asked for is not in view, or not yet.
+    fn tell_target(&mut self) {
+        let given = match &self.config.target {
+            Target::Own => return,
+            Target::OfPid(pid) => pid.to_string(),
+            Target::Path(path) => path.display().to_string(),
+        };
+        if self.sources.cgroup.selection.mem_level.is_none() {
+            let used = "nothing, until it is in view".to_owned();
+            self.tell_config(&Adjusted { key: self.config.target_key.to_owned(), given, used });
+        }
+    }
+
     /// The first reading, from which the first percentages are taken.
     fn baseline(&mut self) {
         self.read();
@@ -219,7 +233,7 @@ impl Sampler {
         self.sources.read(&mut self.now);
         let disks = self.slow.as_mut().map_or(Err(Trouble::NO_THREAD), Slow::disks);
         self.sources.set_disk_health(disks.as_ref().map(|_| ()).map_err(|trouble| *trouble));
-        self.now.disk = disks.ok().flatten().map_or(Fullest::default(), |disks| disks.fullest);
+        self.now.disk = disks.map_or(Fullest::default(), |disks| disks.fullest);
         if self.sources.cgroup_is_gone()
             && let Some(slow) = &self.slow
         {
@@ -228,33 +242,53 @@ impl Sampler {
     }
 
     fn take_new_files(&mut self) {
-        let Some(files) = self.slow.as_mut().and_then(Slow::new_files) else { return };
-        let is_other = files.selection != self.sources.cgroup.selection;
-        self.sources.cgroup = files;
-        if is_other {
-            self.tell_about(Voice::about);
+        let Some(slow) = &mut self.slow else { return };
+        let id = self.sources.cgroup.id;
+        if slow.exchange(&mut self.sources.cgroup) == Exchanged::Yes && id != self.sources.cgroup.id {
+            self.about_at = self.elapsed();
         }
     }
 
-    /// Tells which sources and watched paths changed how they fare.
+    /// Tells which sources and watched paths changed how they fare. What cannot be told now is told later.
     fn tell_health(&mut self) {
         let now = self.started.elapsed();
-        for (id, health) in self.sources.health().iter() {
-            if health != self.told.of(id) {
+        for &id in Id::ALL {
+            let health = self.sources.health().of(id);
+            if health == self.told.of(id) {
+                continue;
+            }
+            // All that changed to the same in one line.
+            let same =
+                self.sources.health().iter().filter(|(id, other)| *other == health && self.told.of(*id) != health);
+            if !self.voice.all_degraded(same.map(|(id, _)| id.name()), health.err(), now) {
+                return;
+            }
+            for (id, _) in self.sources.health().iter().filter(|(_, other)| *other == health) {
                 self.told.set(id, health);
-                self.voice.degraded(id.name(), health.err(), now);
             }
         }
-        let Some(Ok(Some(disks))) = self.slow.as_mut().map(Slow::disks) else { return };
-        for ((path, told), trouble) in self.watched.iter().zip(&mut self.told_disks).zip(&disks.troubles) {
-            if told != trouble {
+        self.tell_disks(now);
+    }
+
+    fn tell_disks(&mut self, now: Duration) {
+        let Some(slow) = &mut self.slow else { return };
+        if slow.disks().is_err() {
+            if let Some(path) = slow.hung_path().filter(|_| !self.told_hung) {
+                self.told_hung = self.voice.degraded(path, Some(Trouble::Hung), now);
+            }
+            return;
+        }
+        let Ok(disks) = slow.disks() else { return };
+        self.told_hung = false;
+        self.told_disks.resize(disks.paths.len(), None);
+        for ((path, told), trouble) in disks.paths.iter().zip(&mut self.told_disks).zip(&disks.troubles) {
+            if told != trouble && self.voice.degraded(path, *trouble, now) {
                 *told = *trouble;
-                self.voice.degraded(path, *trouble, now);
             }
         }
     }
 
-    fn tell_about(&mut self, tell: fn(&mut Voice, About<'_>)) {
+    fn tell_about(&mut self, tell: impl FnOnce(&mut Voice, About<'_>)) {
         self.about_at = self.elapsed() + ABOUT_EVERY;
         let standstill = Readings {
             sample: &self.before,
@@ -277,12 +311,6 @@ impl Sampler {
     }
 }
 
-/// The usual paths and those that were set. A captured tree has no disks: there only the latter.
-fn watched(root: &Root, config: &Config) -> Vec<PathBuf> {
-    let usual = if root.is_live() { slow::default_watched() } else { Vec::new() };
-    usual.into_iter().chain(config.watch.iter().cloned()).collect()
-}
-
 /// The span of the percentages, where it is more than 5 % off the interval.
 fn told_span_ms(span: Duration, interval: Duration) -> Option<u64> {
     let off = span.abs_diff(interval);
@@ -291,7 +319,48 @@ fn told_span_ms(span: Duration, interval: Duration) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
+
+    /// What a sampler writes in a captured tree that is not there: every line, with nothing read.
+    fn lines(act: impl FnOnce(&mut Sampler)) -> Vec<String> {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let stdout = Stdout::new(std::fs::File::from(std::os::fd::OwnedFd::from(writer))).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let args = super::super::config::Args { root: Some(root.path().to_owned()), ..Default::default() };
+        let mut sampler = Sampler::start(Config::new(args, |_| None), RunId::from_random(1), stdout);
+        act(&mut sampler);
+        sampler.stop("samples");
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_short_of_the_start_is_repeated_twelve_times_an_hour_at_most() {
+        let lines = lines(|sampler| {
+            for _ in 0..20 {
+                sampler.about_at = Duration::ZERO;
+                sampler.sample(Duration::ZERO);
+            }
+        });
+        let abouts: Vec<&String> = lines.iter().filter(|line| line.contains(" event=about ")).collect();
+        assert_eq!(abouts.len(), 12);
+        assert!(
+            abouts[0].contains(" psi=unsupported ") && abouts[0].contains(" absent=meminfo,stat,"),
+            "{}",
+            abouts[0]
+        );
+    }
+
+    #[test]
+    fn a_guest_where_nothing_can_be_read_still_gets_its_lines() {
+        let lines = lines(|sampler| sampler.sample(Duration::ZERO));
+        assert!(lines[0].contains(" event=start ") && lines[0].contains(" kmsg=absent "), "{}", lines[0]);
+        assert!(lines[1].contains(" mem.current= ") && lines[1].contains(" vm.mem.total.kb= "), "{}", lines[1]);
+        assert!(lines[2].contains(" event=stop "), "{}", lines[2]);
+    }
 
     #[test]
     fn a_span_is_told_when_it_is_not_the_interval() {

@@ -1,9 +1,10 @@
 //! The calls that can hang or take long, on a thread of their own: `statvfs`, and the choice of the cgroup's files.
 //!
 //! The sampler never waits for this thread: it looks at the board when the board is free, else takes what it saw last.
+//! A path that hangs holds up the others behind it and the choice of files; the sampler names it and goes on.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -31,26 +32,41 @@ pub struct Work {
     pub root: Root,
     /// Which cgroup is watched.
     pub target: Target,
-    /// Paths to ask `statvfs` about.
-    pub watched: Vec<PathBuf>,
-    /// How often they are asked about.
+    /// Whether the paths that every guest has are watched.
+    pub usual_paths: UsualPaths,
+    /// Paths to watch besides.
+    pub watch: Vec<PathBuf>,
+    /// How often the paths are asked about.
     pub pace: Duration,
 }
 
-/// What the thread has found and the sampler has not yet taken.
+/// `/`, the working directory, `/tmp` and `/dev/shm`, each file system once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsualPaths {
+    /// They are watched.
+    Watched,
+    /// A captured tree has no disks.
+    LeftOut,
+}
+
+/// What the thread shows and the sampler takes. What the sampler is done with goes back, so that this thread frees it.
 #[derive(Debug, Default)]
 struct Board {
     files: Option<Box<CgroupFiles>>,
-    disks: Option<Disks>,
+    used_files: Option<Box<CgroupFiles>>,
+    disks: Disks,
+    disks_are_new: bool,
 }
 
 /// One look at the watched paths.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Disks {
     /// When it was finished.
-    pub at: Instant,
+    at: Option<Instant>,
     /// The fullest of them.
     pub fullest: Fullest,
+    /// The watched paths, as lines show them.
+    pub paths: Vec<String>,
     /// What is wrong with each path.
     pub troubles: Vec<Option<Trouble>>,
 }
@@ -59,11 +75,20 @@ pub struct Disks {
 #[derive(Debug)]
 pub struct Slow {
     board: Arc<Mutex<Board>>,
-    reopen: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: Thread,
     started: Instant,
     pace: Duration,
-    disks: Option<Disks>,
+    disks: Disks,
+}
+
+/// What is told without a lock.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The sampler misses a file of the cgroup.
+    reopen: AtomicBool,
+    /// Which of the paths is being asked about.
+    asking: AtomicUsize,
 }
 
 impl Slow {
@@ -73,46 +98,71 @@ impl Slow {
     /// When no thread can be had.
     pub fn start(work: Work, first: &CgroupFiles) -> std::io::Result<Self> {
         let board = Arc::new(Mutex::new(Board::default()));
-        let reopen = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared::default());
         let (pace, started) = (work.pace, Instant::now());
         let worker = Worker {
             selection: first.selection.clone(),
             id: first.id,
             work,
             board: Arc::clone(&board),
-            reopen: Arc::clone(&reopen),
+            shared: Arc::clone(&shared),
+            watched: Vec::new(),
             kept: None,
         };
         let builder = std::thread::Builder::new().name("slow".to_owned()).stack_size(STACK_BYTES);
         let thread = builder.spawn(move || worker.run())?.thread().clone();
-        Ok(Self { board, reopen, thread, started, pace, disks: None })
+        Ok(Self { board, shared, thread, started, pace, disks: Disks::default() })
     }
 
-    /// A new set of files, when there is one.
-    pub fn new_files(&mut self) -> Option<Box<CgroupFiles>> {
-        self.board.try_lock().ok()?.files.take()
+    /// Takes a new set of files in place of `files`, when there is one.
+    pub fn exchange(&mut self, files: &mut Box<CgroupFiles>) -> Exchanged {
+        let Ok(mut board) = self.board.try_lock() else { return Exchanged::No };
+        match board.files.take() {
+            Some(new) => {
+                board.used_files = Some(std::mem::replace(files, new));
+                Exchanged::Yes
+            }
+            None => Exchanged::No,
+        }
     }
 
     /// Asks for a new set of files, since one of them is gone.
     pub fn ask_for_files(&self) {
-        self.reopen.store(true, Ordering::Release);
+        self.shared.reopen.store(true, Ordering::Release);
         self.thread.unpark();
     }
 
-    /// The latest look at the disks; `Ok(None)` before the first one.
+    /// The latest look at the disks; of no path before the first one.
     ///
     /// # Errors
     /// [`Trouble::Hung`] when none has come for too long.
-    pub fn disks(&mut self) -> Result<Option<&Disks>, Trouble> {
-        if let Some(disks) = self.board.try_lock().ok().and_then(|mut board| board.disks.take()) {
-            self.disks = Some(disks);
+    pub fn disks(&mut self) -> Result<&Disks, Trouble> {
+        if let Ok(mut board) = self.board.try_lock()
+            && board.disks_are_new
+        {
+            std::mem::swap(&mut board.disks, &mut self.disks);
+            board.disks_are_new = false;
         }
-        let last = self.disks.as_ref().map_or(self.started, |disks| disks.at);
-        match last.elapsed() > 2 * self.pace + HUNG_AFTER {
+        match self.disks.at.unwrap_or(self.started).elapsed() > 2 * self.pace + HUNG_AFTER {
             true => Err(Trouble::Hung),
-            false => Ok(self.disks.as_ref()),
+            false => Ok(&self.disks),
         }
     }
+
+    /// The path that hangs, once [`Slow::disks`] says that one does.
+    #[must_use]
+    pub fn hung_path(&self) -> Option<&str> {
+        self.disks.paths.get(self.shared.asking.load(Ordering::Acquire)).map(String::as_str)
+    }
+}
+
+/// Whether there was something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchanged {
+    /// The sampler has a new set.
+    Yes,
+    /// It has the one that it had.
+    No,
 }
 
 struct Worker {
@@ -120,15 +170,17 @@ struct Worker {
     selection: cgroup_files::Selection,
     id: u32,
     board: Arc<Mutex<Board>>,
-    reopen: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    watched: Vec<PathBuf>,
     kept: Option<usize>,
 }
 
 impl Worker {
     fn run(mut self) {
+        self.find_paths();
         let mut levels_at = Instant::now();
         loop {
-            let asked = self.reopen.swap(false, Ordering::AcqRel);
+            let asked = self.shared.reopen.swap(false, Ordering::AcqRel);
             if asked || levels_at.elapsed() >= LEVELS_EVERY {
                 levels_at = Instant::now();
                 self.look_at_levels(asked);
@@ -148,35 +200,50 @@ impl Worker {
         }
         if asked || is_other {
             let files = Box::new(CgroupFiles::open(&self.work.root, selection, self.id));
-            self.post(|board| board.files = Some(files));
+            self.on_board(|board| board.files.replace(files));
         }
     }
 
+    /// Tells the paths before the first of them is asked about, so that one that hangs has a name.
+    fn find_paths(&mut self) {
+        let usual = match self.work.usual_paths {
+            UsualPaths::Watched => usual_paths(),
+            UsualPaths::LeftOut => Vec::new(),
+        };
+        self.watched = usual.into_iter().chain(self.work.watch.iter().cloned()).collect();
+        let disks = Disks { at: Some(Instant::now()), paths: self.names(), ..Disks::default() };
+        self.post(disks);
+    }
+
     fn look_at_disks(&mut self) {
-        if self.work.watched.is_empty() {
-            return self.post_disks(Fullest::default(), Vec::new());
-        }
-        let rooms = self.work.watched.iter().map(|path| match rustix::fs::statvfs(path) {
-            Ok(found) => Ok(disk::room(counts(&found))),
-            Err(errno) => Err(Trouble::of(errno)),
+        let rooms = self.watched.iter().enumerate().map(|(at, path)| {
+            self.shared.asking.store(at, Ordering::Release);
+            rustix::fs::statvfs(path).map(|found| disk::room(counts(&found))).map_err(Trouble::of)
         });
         let rooms: Vec<Result<Option<Room>, Trouble>> = rooms.collect();
         let known: Vec<Option<Room>> = rooms.iter().map(|room| room.ok().flatten()).collect();
         let fullest = disk::fullest(&known, self.kept);
         self.kept = fullest.disk.map(|(at, _)| at);
-        self.post_disks(fullest, rooms.into_iter().map(Result::err).collect());
+        let troubles = rooms.into_iter().map(Result::err).collect();
+        self.post(Disks { at: Some(Instant::now()), fullest, paths: self.names(), troubles });
     }
 
-    fn post_disks(&self, fullest: Fullest, troubles: Vec<Option<Trouble>>) {
-        let disks = Disks { at: Instant::now(), fullest, troubles };
-        self.post(|board| board.disks = Some(disks));
+    fn names(&self) -> Vec<String> {
+        self.watched.iter().map(|path| path.display().to_string()).collect()
     }
 
-    fn post(&self, put: impl FnOnce(&mut Board)) {
-        // The lock is poisoned only by a panic of the sampler, which ends the process.
-        if let Ok(mut board) = self.board.lock() {
-            put(&mut board);
-        }
+    fn post(&self, disks: Disks) {
+        let used = self.on_board(|board| {
+            board.disks_are_new = true;
+            (std::mem::replace(&mut board.disks, disks), board.used_files.take())
+        });
+        // Freed here, without the lock.
+        drop(used);
+    }
+
+    fn on_board<T>(&self, act: impl FnOnce(&mut Board) -> T) -> T {
+        // Poisoned only by a panic of the sampler, which ends the process.
+        act(&mut self.board.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
@@ -188,11 +255,8 @@ fn counts(found: &StatVfs) -> Counts {
     }
 }
 
-/// The paths that are always watched, each file system once.
-#[must_use]
-pub fn default_watched() -> Vec<PathBuf> {
-    let cwd = std::env::current_dir().ok();
-    let paths = [Some("/".into()), cwd, Some("/tmp".into()), Some("/dev/shm".into())];
+fn usual_paths() -> Vec<PathBuf> {
+    let paths = [Some("/".into()), std::env::current_dir().ok(), Some("/tmp".into()), Some("/dev/shm".into())];
     let mut seen = Vec::new();
     let mut is_new = |path: &PathBuf| {
         let device = std::fs::metadata(path).map(|meta| std::os::unix::fs::MetadataExt::dev(&meta)).ok();
@@ -207,17 +271,19 @@ pub fn default_watched() -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    fn start(watched: Vec<PathBuf>) -> Slow {
+    fn start(watch: Vec<PathBuf>) -> Slow {
         let root = Root::new("/nowhere".into());
         let first = CgroupFiles::open(&root, cgroup_files::Selection::default(), 0);
-        let pace = Duration::from_millis(1);
-        Slow::start(Work { root, target: Target::Own, watched, pace }, &first).unwrap()
+        let work =
+            Work { root, target: Target::Own, usual_paths: UsualPaths::LeftOut, watch, pace: Duration::from_millis(1) };
+        Slow::start(work, &first).unwrap()
     }
 
     fn first_disks(slow: &mut Slow) -> Disks {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
-            if let Some(disks) = slow.disks().unwrap() {
+            let disks = slow.disks().unwrap();
+            if !disks.troubles.is_empty() {
                 return disks.clone();
             }
             std::thread::yield_now();
@@ -229,19 +295,31 @@ mod tests {
     fn the_fullest_path_is_told_and_a_missing_one_costs_itself() {
         let disks = first_disks(&mut start(vec!["/no/such/path".into(), "/".into()]));
         assert_eq!(disks.fullest.disk.map(|(at, _)| at), Some(1));
+        assert_eq!(disks.paths, ["/no/such/path", "/"]);
         assert!(matches!(disks.troubles[..], [Some(Trouble::Absent(_)), None]));
     }
 
     #[test]
-    fn a_call_that_does_not_come_back_is_hung() {
-        let mut slow = start(Vec::new());
+    fn a_call_that_does_not_come_back_is_hung_and_its_path_named() {
+        let mut slow = start(vec!["/".into()]);
         first_disks(&mut slow);
-        slow.disks = None;
         // Nothing newer can come while the board is held, as by a thread that was stopped in it.
         let board = Arc::clone(&slow.board);
         let _held = board.lock().unwrap();
         let Some(long_ago) = Instant::now().checked_sub(HUNG_AFTER * 2) else { return };
-        slow.started = long_ago;
+        slow.disks.at = Some(long_ago);
         assert!(matches!(slow.disks(), Err(Trouble::Hung)));
+        assert_eq!(slow.hung_path(), Some("/"));
+    }
+
+    #[test]
+    fn each_file_system_is_watched_once() {
+        let paths = usual_paths();
+        assert_eq!(paths.first().map(PathBuf::as_path), Some(std::path::Path::new("/")));
+        let mut devices: Vec<u64> =
+            paths.iter().map(|path| std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).unwrap())).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        assert_eq!(devices.len(), paths.len());
     }
 }

@@ -11,7 +11,7 @@ use super::config::{Adjusted, Config, Fields};
 use super::event::{Kill, Limiter};
 use super::guest::Guest;
 use super::kernel::Trouble;
-use super::report::{self, Readings};
+use super::report::{self, Keys, Readings};
 use super::sink::stdout::{Closed, Stdout};
 use super::source::Health;
 use super::source::kmsg::Scope;
@@ -30,7 +30,7 @@ pub struct About<'a> {
     /// What is wrong with the kernel's messages; `None` when they can be read.
     pub kmsg: Option<Trouble>,
     /// The keys printed only over zero that this guest can tell.
-    pub supports: &'a [&'static str],
+    pub supports: &'a Keys,
     /// `MemTotal`.
     pub mem_total_kb: Option<u64>,
 }
@@ -44,9 +44,10 @@ pub struct Voice {
     limits: Limits,
 }
 
-/// Lines of each kind that may be written a minute.
+/// How many lines of each kind may be written.
 #[derive(Debug)]
 struct Limits {
+    about: Limiter,
     kmsg_oom: Limiter,
     kmsg_lost: Limiter,
     degraded: Limiter,
@@ -58,6 +59,7 @@ impl Voice {
     #[must_use]
     pub fn new(run: RunId, stdout: Stdout) -> Self {
         let limits = Limits {
+            about: Limiter::per_hour(12),
             kmsg_oom: Limiter::per_minute(20),
             kmsg_lost: Limiter::per_minute(6),
             degraded: Limiter::per_minute(6),
@@ -109,11 +111,15 @@ impl Voice {
     }
 
     /// The short of it.
-    pub fn about(&mut self, about: About<'_>) {
+    pub fn about(&mut self, about: About<'_>, now: Duration) {
+        if !self.limits.about.allows(now) {
+            return;
+        }
         self.line(Kind::About, |line, limits| {
             put_version(line, about);
             report::put_level(line, about.selection);
             put_support(line, about);
+            report::put_health(line, about.health);
             report::put_runner(line, &about.config.runner);
             limits.put(line);
         });
@@ -160,16 +166,36 @@ impl Voice {
         });
     }
 
-    /// A source stopped working, changed its trouble, or came back.
-    pub fn degraded(&mut self, what: &str, trouble: Option<Trouble>, now: Duration) {
+    /// These stopped working, changed their trouble, or came back. Gives whether it could be told now.
+    pub fn degraded(&mut self, what: impl AsRef<[u8]>, trouble: Option<Trouble>, now: Duration) -> bool {
+        self.degraded_with(|line| _ = line.text(field::WHAT, Some(what)), trouble, now)
+    }
+
+    /// The same of several sources, by their names.
+    pub fn all_degraded<'w>(
+        &mut self,
+        what: impl Iterator<Item = &'w str> + Clone,
+        trouble: Option<Trouble>,
+        now: Duration,
+    ) -> bool {
+        self.degraded_with(|line| _ = line.list(field::WHAT, what), trouble, now)
+    }
+
+    fn degraded_with(
+        &mut self,
+        put: impl FnOnce(&mut LineBuilder<'_>),
+        trouble: Option<Trouble>,
+        now: Duration,
+    ) -> bool {
         if !self.limits.degraded.allows(now) {
-            return;
+            return false;
         }
         self.line(Kind::Degraded, |line, limits| {
-            line.text(field::WHAT, Some(what))
-                .text(field::ERROR, Some(trouble.map_or("ok", Trouble::text)))
+            put(line);
+            line.text(field::ERROR, Some(trouble.map_or("ok", Trouble::text)))
                 .number(field::SUPPRESSED, Some(limits.degraded.suppressed()));
         });
+        true
     }
 
     /// A setting was clamped or ignored.
@@ -222,5 +248,5 @@ fn put_version(line: &mut LineBuilder<'_>, about: About<'_>) {
 fn put_support(line: &mut LineBuilder<'_>, about: About<'_>) {
     line.text(field::PSI, Some(report::psi_word(about.health)))
         .text(field::KMSG, Some(report::kmsg_word(about.kmsg)))
-        .list(field::SUPPORTS, about.supports.iter().copied());
+        .list(field::SUPPORTS, about.supports.iter());
 }

@@ -157,7 +157,10 @@ fn a_process_that_is_not_there_is_told() {
     let root = root("idle/after");
     let lines = once(root.path(), &["--cgroup-of", "78"]);
     let told = lines.iter().find(|arrived| arrived.is(Some("config"))).unwrap();
-    assert_shows(told, &[(field::KEY, "cgroup-of"), (field::GIVEN, "78"), (field::USED, "none")]);
+    assert_shows(
+        told,
+        &[(field::KEY, "--cgroup-of"), (field::GIVEN, "78"), (field::USED, "nothing, until it is in view")],
+    );
     assert_shows(sample(&lines), &[(field::MEM_CURRENT, ""), (field::VM_MEM_TOTAL, "223608")]);
 }
 
@@ -208,7 +211,7 @@ fn without_any_cgroup_the_guest_is_still_told() {
     fs::remove_file(root.path().join("proc/self/cgroup")).unwrap();
     fs::remove_file(root.path().join("proc/self/mountinfo")).unwrap();
     let lines = once(root.path(), &[]);
-    assert_shows(start(&lines), &[(field::CGROUP, "none"), (field::MEM_LIMIT, "none"), (field::MEM_LEVEL, "-")]);
+    assert_shows(start(&lines), &[(field::CGROUP, "none"), (field::MEM_LIMIT, "unknown"), (field::MEM_LEVEL, "-")]);
     let expected =
         [(field::MEM_CURRENT, ""), (field::OOM, ""), (field::VM_OOM_KILL, "1"), (field::VM_MEM_AVAIL, "182300")];
     assert_shows(sample(&lines), &expected);

@@ -131,7 +131,7 @@ fn a_watched_process_that_is_not_there_is_told_and_forgotten() {
     let (lines, status) = Probe::start(&["--once", "--exit-with", &ended.id().to_string()]).finish();
     assert!(status.success());
     let config = lines.iter().find(|arrived| arrived.is(Some("config"))).unwrap();
-    assert_eq!(config.text_of(field::KEY).as_deref(), Some("exit-with"));
+    assert_eq!(config.text_of(field::KEY).as_deref(), Some("--exit-with"));
 }
 
 #[test]

@@ -90,8 +90,8 @@ pub enum OomRecord<'a> {
     },
     /// `oom-kill:constraint=…,task=…,pid=…,uid=…` (5.0 on): who was chosen, and why.
     Chosen {
-        /// By `global_oom` or `oom_memcg=`.
-        scope: Option<Scope>,
+        /// By the constraint, which the kernel writes before anything that a job could name.
+        scope: Scope,
         /// The cgroup whose limit was met; of a guest-wide OOM the victim's.
         cgroup: &'a [u8],
         /// The victim's name.
@@ -171,16 +171,16 @@ fn killer_words(text: &[u8]) -> (Option<Scope>, &[u8]) {
 fn chosen(rest: &[u8]) -> Option<OomRecord<'_>> {
     let (rest, _uid) = rsplit(rest, b",uid=")?;
     let (rest, pid) = rsplit(rest, b",pid=")?;
-    // Only a name is free to hold anything: what stands before it is found from the left, what stands behind from the right.
+    // Names of cgroups and processes are free to hold any of this: what stands before one is found from the left, what
+    // stands behind it from the right. A cgroup that is named after a marker can only confuse its own two names.
     let memcg = find(rest, b",task_memcg=")?;
     let (why, rest) = rest.split_at_checked(memcg)?;
     let rest = rest.strip_prefix(b",task_memcg=")?;
     let task_memcg = before(rest, b",task=")?;
     let comm = after(rest, b",task=")?;
-    let (scope, cgroup) = if let Some(path) = after(why, b",oom_memcg=") {
-        (Some(Scope::Cgroup), path)
-    } else {
-        (why.ends_with(b",global_oom").then_some(Scope::Guest), task_memcg)
+    let (scope, cgroup) = match rsplit(why, b",oom_memcg=") {
+        Some((_, path)) if why.starts_with(b"CONSTRAINT_MEMCG,") => (Scope::Cgroup, path),
+        _ => (Scope::Guest, task_memcg),
     };
     Some(OomRecord::Chosen { scope, cgroup, comm, pid: number(pid)? })
 }
@@ -199,8 +199,8 @@ fn killed(scope: Option<Scope>, rest: &[u8]) -> Option<OomRecord<'_>> {
     let kb = |key| number(before(after(figures, key)?, b"kB")?);
     let parts = [kb(&b"anon-rss:"[..]), kb(b"file-rss:"), kb(b"shmem-rss:")];
     let rss_kb = parts.iter().flatten().copied().reduce(u64::saturating_add);
-    let adj = after(figures, b"oom_score_adj:").and_then(|word| str::from_utf8(word).ok()?.trim().parse().ok());
-    Some(OomRecord::Killed(Victim { scope, pid, comm, rss_kb, adj }))
+    let adj = after(figures, b"oom_score_adj:").and_then(|word| str::from_utf8(word).ok()?.trim().parse::<i16>().ok());
+    Some(OomRecord::Killed(Victim { scope, pid, comm, rss_kb, adj: adj.map(i64::from) }))
 }
 
 /// Both sides of the last `marker`.
@@ -283,10 +283,10 @@ mod tests {
     #[test]
     fn who_was_chosen_and_why() {
         let guest = b"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/hogs,task=hog,pid=172,uid=0";
-        let expected = OomRecord::Chosen { scope: Some(Scope::Guest), cgroup: b"/hogs", comm: b"hog", pid: 172 };
+        let expected = OomRecord::Chosen { scope: Scope::Guest, cgroup: b"/hogs", comm: b"hog", pid: 172 };
         assert_eq!(parse_oom(guest), Some(expected));
         let cgroup = b"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=a,b,mems_allowed=0,oom_memcg=/a,task_memcg=/a/b,task=x, y(),pid=1,uid=1000";
-        let expected = OomRecord::Chosen { scope: Some(Scope::Cgroup), cgroup: b"/a", comm: b"x, y()", pid: 1 };
+        let expected = OomRecord::Chosen { scope: Scope::Cgroup, cgroup: b"/a", comm: b"x, y()", pid: 1 };
         assert_eq!(parse_oom(cgroup), Some(expected));
     }
 
@@ -306,8 +306,8 @@ mod tests {
         let text = format!("Out of memory: Killed process 7 ({name}) total-vm:9kB, anon-rss:5kB oom_score_adj:3");
         let victim = victim(&text);
         assert_eq!((victim.comm, victim.rss_kb, victim.adj), (name.as_bytes(), Some(5), Some(3)));
-        let text = b"oom-kill:constraint=C,global_oom,task_memcg=/a,task=p,pid=9,uid=0,pid=172,uid=0";
-        let expected = OomRecord::Chosen { scope: Some(Scope::Guest), cgroup: b"/a", comm: b"p,pid=9,uid=0", pid: 172 };
+        let text = b"oom-kill:constraint=CONSTRAINT_NONE,cpuset=a,oom_memcg=/x,global_oom,task_memcg=/a,task=p,pid=9,uid=0,pid=172,uid=0";
+        let expected = OomRecord::Chosen { scope: Scope::Guest, cgroup: b"/a", comm: b"p,pid=9,uid=0", pid: 172 };
         assert_eq!(parse_oom(text), Some(expected));
     }
 

@@ -41,12 +41,12 @@ pub fn parse(text: &[u8]) -> Stat {
     stat
 }
 
-/// user nice system idle iowait irq softirq steal …; kernels before 2.6.11 have no steal.
+/// user nice system idle iowait irq softirq steal …; all eight or nothing.
 fn cpu_times(row: &[u8]) -> Option<CpuTimes> {
     let mut row = words(row).map_while(number);
     let mut next = || row.next();
     let (user, nice, system, idle) = (next()?, next()?, next()?, next()?);
-    let (iowait, irq, softirq, steal) = (next()?, next()?, next()?, next().unwrap_or(0));
+    let (iowait, irq, softirq, steal) = (next()?, next()?, next()?, next()?);
     Some(CpuTimes { busy: [user, nice, system, irq, softirq], idle, iowait, steal })
 }
 
@@ -65,7 +65,15 @@ mod tests {
 
     #[test]
     fn a_broken_row_is_absent() {
-        for text in [&b""[..], b"cpu", b"cpu  \n", b"cpu  1 2 3 4\n", b"cpu  1 2 x 4 5 6 7 8\n", b"procs_blocked \n"] {
+        for text in [
+            &b""[..],
+            b"cpu",
+            b"cpu  \n",
+            b"cpu  1 2 3 4\n",
+            b"cpu  1 2 x 4 5 6 7 8\n",
+            b"cpu  1 2 3 4 5 6 7 x\n",
+            b"procs_blocked \n",
+        ] {
             assert_eq!(parse(text), Stat::default(), "{text:?}");
         }
     }

@@ -3,13 +3,18 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::time::ClockId;
 
 use crate::probe::kernel::{Root, Trouble};
-use crate::probe::source::kmsg::{self, Record};
+use crate::probe::source::kmsg;
+
+/// Major and minor number of the ring (`Documentation/admin-guide/devices.txt`).
+const RING: (u32, u32) = (1, 11);
 
 /// A shorter buffer makes the kernel eat the record and say EINVAL (`CONSOLE_EXT_LOG_MAX` was 8192 once).
 const RECORD_BYTES: usize = 8192;
@@ -40,8 +45,10 @@ pub enum Event<'a> {
 #[derive(Debug)]
 pub struct Kmsg {
     from: From,
-    /// A record before this is from before the run.
-    began_us: u64,
+    /// Until the ring has once been read to its end, what comes is from before the run began; of that, what is older
+    /// than this is passed over.
+    look_back_to_us: Option<u64>,
+    is_catching_up: bool,
     last_seq: Option<u64>,
     overran: bool,
     text: Vec<u8>,
@@ -49,29 +56,49 @@ pub struct Kmsg {
 
 #[derive(Debug)]
 enum From {
-    Device { file: File, record: Vec<u8> },
-    Capture { records: Vec<u8>, at: usize },
+    Device {
+        file: File,
+        record: Vec<u8>,
+    },
+    Capture {
+        records: Vec<u8>,
+        at: usize,
+    },
+    #[cfg(test)]
+    Script(std::vec::IntoIter<Result<Vec<u8>, Errno>>, Vec<u8>),
 }
 
 impl Kmsg {
-    /// Opens the ring at its end less one minute; `uptime_us` is now on the kernel's clock.
+    /// Opens the ring, to look back one minute. `captured_at_us` is when a captured tree was taken, on the kernel's clock.
     ///
     /// # Errors
-    /// That it is absent or denied.
-    pub fn open(root: &Root, uptime_us: u64) -> Result<Self, Trouble> {
+    /// That it is absent, denied, or something else than the ring.
+    pub fn open(root: &Root, captured_at_us: Option<u64>) -> Result<Self, Trouble> {
         let io = |error: std::io::Error| Trouble::of(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
         let mut file = File::options().read(true).custom_flags(flags).open(root.join("/dev/kmsg")).map_err(io)?;
-        let from = if file.metadata().map_err(io)?.file_type().is_char_device() {
-            // The oldest record that the ring still has, so that the last minute can be looked through.
-            file.seek(SeekFrom::Start(0)).map_err(io)?;
-            From::Device { file, record: vec![0; RECORD_BYTES] }
-        } else {
+        if !root.is_live() {
             let mut records = Vec::new();
             file.read_to_end(&mut records).map_err(io)?;
-            From::Capture { records, at: 0 }
-        };
-        Ok(Self { from, began_us: uptime_us, last_seq: None, overran: false, text: Vec::with_capacity(RECORD_BYTES) })
+            return Ok(Self::new(From::Capture { records, at: 0 }, captured_at_us));
+        }
+        // Containers get all sorts of things in its place, /dev/null and pipes among them.
+        let device = file.metadata().map_err(io)?.rdev();
+        if (rustix::fs::major(device), rustix::fs::minor(device)) != RING {
+            return Err(Trouble::Absent(Errno::NODEV));
+        }
+        // The oldest record that the ring still has, so that the last minute can be looked through.
+        file.seek(SeekFrom::Start(0)).map_err(io)?;
+        // printk's clock stands still in suspend, as the monotonic one does.
+        let now = Duration::try_from(rustix::time::clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+        let now_us = u64::try_from(now.as_micros()).ok();
+        Ok(Self::new(From::Device { file, record: vec![0; RECORD_BYTES] }, now_us))
+    }
+
+    fn new(from: From, now_us: Option<u64>) -> Self {
+        let look_back_to_us = now_us.map(|now| now.saturating_sub(LOOK_BACK_US));
+        let text = Vec::with_capacity(RECORD_BYTES);
+        Self { from, look_back_to_us, is_catching_up: true, last_seq: None, overran: false, text }
     }
 
     /// What to wait for; `None` for a captured file, which is read at once.
@@ -79,7 +106,7 @@ impl Kmsg {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.from {
             From::Device { file, .. } => Some(file.as_fd()),
-            From::Capture { .. } => None,
+            _ => None,
         }
     }
 
@@ -91,14 +118,12 @@ impl Kmsg {
         for _ in 0..RECORDS_A_WAKE {
             let record = match self.from.next() {
                 Ok(Some(record)) => record,
-                Ok(None) => return Ok(false),
-                // The ring overran: the next read gives the oldest record that is left.
-                Err(Errno::PIPE) => {
-                    self.overran = true;
-                    continue;
+                Ok(None) => {
+                    self.is_catching_up = false;
+                    return Ok(false);
                 }
-                // A record longer than the buffer is gone with this error; the gap in the numbers counts it.
-                Err(Errno::INVAL) => {
+                // The ring overran, or a record was longer than the buffer: the gap in the numbers counts it.
+                Err(Errno::PIPE | Errno::INVAL) => {
                     self.overran = true;
                     continue;
                 }
@@ -112,10 +137,12 @@ impl Kmsg {
             }
             self.overran = false;
             self.last_seq = Some(record.seq);
-            if is_wanted(&record, self.began_us) {
+            // User space can write to the ring too, with another facility.
+            let is_kernels = record.facility == 0;
+            let is_too_old = self.is_catching_up && self.look_back_to_us.is_some_and(|to| record.time_us < to);
+            if is_kernels && !is_too_old {
                 kmsg::unescape(record.text, &mut self.text);
-                let is_old = record.time_us < self.began_us;
-                on(Event::Record { text: &self.text, time_us: record.time_us, is_old });
+                on(Event::Record { text: &self.text, time_us: record.time_us, is_old: self.is_catching_up });
             }
         }
         Ok(true)
@@ -123,11 +150,14 @@ impl Kmsg {
 }
 
 impl From {
+    /// The next record; `None` when there is none now.
     fn next(&mut self) -> Result<Option<&[u8]>, Errno> {
         match self {
             Self::Device { file, record } => match rustix::io::read(&*file, record.as_mut_slice()) {
-                Ok(0) | Err(Errno::AGAIN) => Ok(None),
+                // A ring has no end.
+                Ok(0) => Err(Errno::NODEV),
                 Ok(count) => Ok(record.get(..count)),
+                Err(Errno::AGAIN) => Ok(None),
                 Err(errno) => Err(errno),
             },
             Self::Capture { records, at } => {
@@ -137,13 +167,17 @@ impl From {
                 *at += end;
                 Ok(rest.get(..end))
             }
+            #[cfg(test)]
+            Self::Script(reads, record) => match reads.next() {
+                None | Some(Err(Errno::AGAIN)) => Ok(None),
+                Some(Err(errno)) => Err(errno),
+                Some(Ok(bytes)) => {
+                    *record = bytes;
+                    Ok(Some(record))
+                }
+            },
         }
     }
-}
-
-/// The kernel's own, and not older than the look-back: user space can write to the ring too, with another facility.
-fn is_wanted(record: &Record<'_>, began_us: u64) -> bool {
-    record.facility == 0 && record.time_us >= began_us.saturating_sub(LOOK_BACK_US)
 }
 
 fn missed(last: Option<u64>, seq: u64) -> u64 {
@@ -154,30 +188,69 @@ fn missed(last: Option<u64>, seq: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn capture(records: &[u8], began_us: u64) -> Vec<(String, bool)> {
+    /// All that is handed over, until there is nothing more.
+    fn told(kmsg: &mut Kmsg) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut on = |event: Event<'_>| match event {
+            Event::Record { text, is_old, .. } => {
+                told.push(format!("{}{}", if is_old { "old " } else { "" }, String::from_utf8_lossy(text)));
+            }
+            Event::Lost(count) => told.push(format!("lost {count}")),
+        };
+        while kmsg.read(&mut on).unwrap() {}
+        told
+    }
+
+    fn script(reads: &[Result<&str, Errno>]) -> Kmsg {
+        let reads = reads.iter().map(|read| read.map(|text| text.as_bytes().to_vec()));
+        Kmsg::new(From::Script(reads.collect::<Vec<_>>().into_iter(), Vec::new()), Some(100_000_000))
+    }
+
+    fn capture(records: &[u8], captured_at_us: Option<u64>) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("dev")).unwrap();
         std::fs::write(dir.path().join("dev/kmsg"), records).unwrap();
-        let mut kmsg = Kmsg::open(&Root::new(dir.path().to_owned()), began_us).unwrap();
-        let mut texts = Vec::new();
-        let mut on = |event: Event<'_>| match event {
-            Event::Record { text, is_old, .. } => texts.push((String::from_utf8_lossy(text).into_owned(), is_old)),
-            Event::Lost(count) => texts.push((format!("lost {count}"), false)),
-        };
-        while kmsg.read(&mut on).unwrap() {}
-        texts
+        told(&mut Kmsg::open(&Root::new(dir.path().to_owned()), captured_at_us).unwrap())
     }
 
     #[test]
     fn only_the_kernels_own_words_of_the_last_minute() {
-        let records = b"6,1,1000000,-;too old\n6,2,50000000,-;old\n SUBSYSTEM=x\n14,3,99000000,-;user space\ngarbage\n6,4,100000000,-;n\\x0aew";
-        assert_eq!(capture(records, 100_000_000), [("old".to_owned(), true), ("n\new".to_owned(), false)]);
+        let records = b"6,1,1000000,-;too old\n6,2,50000000,-;a\n SUBSYSTEM=x\n14,3,99000000,-;user\ngarbage\n6,4,100000000,-;b\\x0ac";
+        assert_eq!(capture(records, Some(100_000_000)), ["old a", "old b\nc"]);
+        assert_eq!(capture(records, None), ["old too old", "old a", "old b\nc"], "no clock, no age");
+    }
+
+    #[test]
+    fn what_comes_later_is_new_and_of_any_time() {
+        let mut kmsg = script(&[Ok("6,1,1,-;too old"), Ok("6,2,90000000,-;a"), Err(Errno::AGAIN), Ok("6,3,2,-;b")]);
+        assert_eq!(told(&mut kmsg), ["old a"]);
+        // The kernel's clock need not be ours: the guest was suspended, or a container has a time of its own.
+        assert_eq!(told(&mut kmsg), ["b"]);
+    }
+
+    #[test]
+    fn an_overrun_is_counted() {
+        let mut kmsg = script(&[
+            Ok("6,1,99000000,-;a"),
+            Err(Errno::PIPE),
+            Ok("6,5,99000000,-;b"),
+            Err(Errno::INVAL),
+            Err(Errno::INTR),
+            Ok("6,7,99000000,-;c"),
+            Ok("6,9,99000000,-;d"),
+        ]);
+        assert_eq!(told(&mut kmsg), ["old a", "lost 3", "old b", "lost 1", "old c", "old d"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_any_more_is_trouble() {
+        assert_eq!(script(&[Err(Errno::NODEV)]).read(|_| {}), Err(Trouble::Absent(Errno::NODEV)));
     }
 
     #[test]
     fn more_records_than_one_wake_reads() {
         let records = b"6,1,5,-;x\n".repeat(3 * RECORDS_A_WAKE);
-        assert_eq!(capture(&records, 5).len(), 3 * RECORDS_A_WAKE);
+        assert_eq!(capture(&records, Some(5)).len(), 3 * RECORDS_A_WAKE);
     }
 
     #[test]
