@@ -21,6 +21,13 @@ main() {
         return 64
     fi
 
+    # Until the runner is started a signal means that it need not be; the probe ends with this process.
+    trap 'exit 143' TERM
+    trap 'exit 130' INT
+    trap 'exit 129' HUP
+    trap 'exit 131' QUIT
+    trap 'exit 138' USR1
+    trap 'exit 140' USR2
     wanted && start_probe
     trap 'forward TERM' TERM
     trap 'forward INT' INT
