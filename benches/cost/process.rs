@@ -3,10 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
-/// USER_HZ: the ticks of /proc/PID/stat, 100 on every architecture that the probe is built for.
+use rustix::time::{ClockId, clock_gettime};
+
+/// USER_HZ: a tick of /proc/PID/stat, on every architecture that the probe is built for.
 const TICK: Duration = Duration::from_millis(10);
 
-/// CPU time of all threads, to the nanosecond (/proc/PID/task/TID/schedstat); right while they sleep.
+/// CPU time of all threads, to the nanosecond, as it was when each of them last stopped running
+/// (/proc/PID/task/TID/schedstat).
 pub(crate) fn cpu(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
     let of_task = |task: fs::DirEntry| {
@@ -14,28 +17,51 @@ pub(crate) fn cpu(pid: u32) -> Duration {
         text.split(' ').next().and_then(|ns| ns.parse().ok()).map(Duration::from_nanos)
     };
     let cpu = tasks.flatten().filter_map(of_task).sum();
-    assert!(cpu > Duration::ZERO, "this kernel has no /proc/PID/schedstat");
+    assert!(cpu > Duration::ZERO, "this kernel does not tell CPU time in /proc/PID/schedstat");
     cpu
 }
 
-/// CPU time of a process and of the children that it has waited for, in ticks of 10 ms (/proc/PID/stat).
+/// CPU time of a process and of the children that it has waited for, in ticks (/proc/PID/stat).
 pub(crate) fn cpu_with_children(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
     let (_, behind_name) = stat.rsplit_once(") ").expect("a name in parentheses");
-    // The state is the third field of all; utime, stime, cutime and cstime are the 14th to 17th.
+    // Behind the name stands the third field; utime, stime, cutime and cstime are the 14th to 17th.
     let ticks = behind_name.split(' ').skip(11).take(4).map(|ticks| ticks.parse::<u32>().expect("ticks"));
     TICK * ticks.sum::<u32>()
 }
 
-/// Open files and threads.
-pub(crate) fn files_and_threads(pid: u32) -> (usize, usize) {
-    let entries = |dir: &str| fs::read_dir(format!("/proc/{pid}/{dir}")).expect("a running process").count();
-    (entries("fd"), entries("task"))
+/// CPU time of this process, all its threads.
+pub(crate) fn own_cpu() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).expect("a time over zero")
+}
+
+/// The clock that all processes share.
+pub(crate) fn now() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).expect("a time over zero")
+}
+
+/// Open files.
+pub(crate) fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("a running process").count()
+}
+
+/// Threads.
+pub(crate) fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).expect("a running process").count()
 }
 
 /// The most memory that was ever resident, in KiB.
-pub(crate) fn peak_resident_kb(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
-    peak.and_then(|peak| peak.trim().parse().ok()).expect("VmHWM")
+pub(crate) fn peak_resident_kb(pid: u32) -> u32 {
+    kb(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
+/// What this process holds of its own, in KiB: heap and stacks, counted page by page, which VmRSS is not.
+pub(crate) fn own_memory_kb() -> u32 {
+    kb("/proc/self/smaps_rollup", "Anonymous:")
+}
+
+fn kb(path: &str, key: &str) -> u32 {
+    let text = fs::read_to_string(path).expect("a running process");
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_suffix("kB"));
+    value.and_then(|value| value.trim().parse().ok()).expect(key)
 }

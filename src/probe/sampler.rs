@@ -17,7 +17,7 @@ use super::rate::{self, Totals};
 use super::report::Readings;
 use super::sample::Sample;
 use super::sink::stdout::Stdout;
-use super::slow::{Exchanged, Slow, UsualPaths, Work};
+use super::slow::{self, Exchanged, Slow, UsualPaths, Work};
 use super::source::disk::Fullest;
 use super::source::{Health, Id, kmsg};
 use super::voice::{About, Voice};
@@ -78,7 +78,7 @@ impl Sampler {
             slow,
             joiner: OomJoiner::default(),
             told: Health::default(),
-            told_disks: Vec::new(),
+            told_disks: Vec::with_capacity(slow::MOST_USUAL_PATHS + config.watch.len()),
             told_hung: false,
             before: Sample::default(),
             now: Sample::default(),

@@ -25,6 +25,9 @@ const HUNG_AFTER: Duration = Duration::from_secs(5);
 /// Enough for path handling and system calls; a locked stack is resident.
 const STACK_BYTES: usize = 256 * 1024;
 
+/// How many paths are watched at most when none is set.
+pub const MOST_USUAL_PATHS: usize = 4;
+
 /// What is done on the thread.
 #[derive(Clone, Debug)]
 pub struct Work {
@@ -256,7 +259,8 @@ fn counts(found: &StatVfs) -> Counts {
 }
 
 fn usual_paths() -> Vec<PathBuf> {
-    let paths = [Some("/".into()), std::env::current_dir().ok(), Some("/tmp".into()), Some("/dev/shm".into())];
+    let paths: [Option<PathBuf>; MOST_USUAL_PATHS] =
+        [Some("/".into()), std::env::current_dir().ok(), Some("/tmp".into()), Some("/dev/shm".into())];
     let mut seen = Vec::new();
     let mut is_new = |path: &PathBuf| {
         let device = std::fs::metadata(path).map(|meta| std::os::unix::fs::MetadataExt::dev(&meta)).ok();

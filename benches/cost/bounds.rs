@@ -1,0 +1,35 @@
+//! The rows of the budget. `benches/BUDGET.md` has the same, and a test holds the two together.
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    /// What is bounded.
+    pub(crate) what: &'static str,
+    /// The bound in words.
+    pub(crate) text: &'static str,
+    /// The bound as a number.
+    pub(crate) at_most: f64,
+}
+
+macro_rules! bounds {
+    ($($name:ident $what:literal, $text:literal, $at_most:expr;)+) => {
+        $(pub(crate) const $name: Bound = Bound { what: $what, text: $text, at_most: $at_most };)+
+        /// Every row, in the order of the table.
+        pub(crate) const ALL: &[Bound] = &[$($name),+];
+    };
+}
+
+bounds! {
+    SHELL "CPU a sample, of the shell probe's", "1/150", 1.0 / 150.0;
+    FLOOR "CPU a sample at 10 ms, of the bare loop's", "1.6 times", 1.6;
+    SYSTEM_CALLS "system calls a sample, besides one a file", "6", 6.0;
+    ALLOCATIONS "allocations a sample", "0", 0.0;
+    PEAK_RESIDENT "peak resident memory", "2.5 MiB", 2560.0;
+    BINARY "binary size", "2.0 MB", 2_000_000.0;
+    OPEN_FILES "open files", "40", 40.0;
+    THREADS "threads", "3", 3.0;
+    START "start to first line, CPU", "3 ms", 3.0;
+    FULL_LINE "a calm full line", "800 bytes", 800.0;
+    CONTRACT_LINE "a contract line", "400 bytes", 400.0;
+    GROWTH "memory after 1,000,000 samples, over that after 1,000", "64 KiB", 64.0;
+}
