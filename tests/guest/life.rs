@@ -69,8 +69,8 @@ fn a_signal_ends_it_with_a_last_sample_and_a_stop_line() {
             probe.next_of(None);
             let told = Instant::now();
             probe.signal(signal);
-            assert!(probe.next().is(None), "a last sample");
-            let stop = probe.next();
+            probe.next_of(None);
+            let stop = probe.next_of(Some("stop"));
             assert_eq!(stop.text_of(field::REASON).as_deref(), Some(reason));
             assert_eq!(stop.scaled(field::SAMPLES), Some(2));
             let (rest, status) = probe.finish();
@@ -271,8 +271,9 @@ fn stdout_can_be_a_file_or_a_terminal_like_device() {
     let status = command(&["--once"]).stdout(file.reopen().unwrap()).status().unwrap();
     assert!(status.success());
     let text = std::fs::read_to_string(file.path()).unwrap();
-    assert_eq!(text.lines().count(), 3, "{text}");
-    assert!(text.contains("event=stop"));
+    // A kernel message of this machine may stand between them.
+    let samples = text.lines().filter(|line| !line.contains(" event=")).count();
+    assert!(samples == 1 && text.contains(" event=start ") && text.contains(" event=stop "), "{text}");
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     assert!(command(&["--once"]).stdout(full).status().unwrap().success());
 }
