@@ -2,7 +2,7 @@
 //! lines before a death say what it was, or prove that it was not the guest.
 //!
 //! # Where to read first
-//! [`line`] is what the guest and its readers share: [`line::field`] is the table of every key, the one public
+//! [`mod@line`] is what the guest and its readers share: [`line::field`] is the table of every key, the one public
 //! interface that must never break. [`probe`] is the guest's side; [`probe::run`] is its loop, and everything it
 //! calls is small: a parser a kernel file in [`probe::source`], plain data in [`probe::sample`], percentages in
 //! [`probe::rate`], fields in [`probe::report`], stdout in [`probe::sink`].

@@ -93,7 +93,7 @@ pub enum Kind {
     KmsgOom,
     /// The kernel's message ring overran the reader.
     KmsgLost,
-    /// A source or sink stopped working or came back.
+    /// A source stopped working or came back.
     Degraded,
     /// A setting was clamped or ignored.
     Config,
@@ -137,7 +137,7 @@ impl Kind {
             Self::Stop => "The last line of a run that could still speak.",
             Self::KmsgOom => "The kernel killed a process for memory; one line a victim.",
             Self::KmsgLost => "The kernel's message ring overran the reader.",
-            Self::Degraded => "A source or sink stopped working, changed its trouble, or came back.",
+            Self::Degraded => "Sources or a watched path stopped working, changed their trouble, or came back.",
             Self::Config => "A setting was clamped or ignored, or a default was used in its place.",
         }
     }
@@ -201,7 +201,7 @@ fields! {
     MEM_LEVEL "mem.level" Text(256), Known, [Start, About], "", "the cgroup that the `mem.*` readings are of: the limited one with the least headroom among the watched one and its visible ancestors, else the watched one";
     MEM_LIMIT "mem.limit" Text(20), Known, [Start, About], "", "the memory limit of that level in bytes; none, unknown";
     CPU_QUOTA "cpu.quota" Text(20), Known, [Start], "", "CPUs that the tightest quota allows, two decimals; none, unknown";
-    PSI "psi" Text(16), Known, [Start, About], "", "pressure stall information: on, off (in the kernel), denied, unsupported, broken";
+    PSI "psi" Text(16), Known, [Start, About], "", "pressure stall information: on, off (in the kernel), denied, unsupported, unknown (no /proc in view), broken";
     KMSG "kmsg" Text(8), Known, [Start, About], "", "the kernel's messages, /dev/kmsg: on, denied, absent, broken";
     MEM_OOM_GROUP "mem.oom.group" Count, Known, [Start], "1", "memory.oom.group of the watched cgroup: 1, one kill takes all of it";
     CAPS "caps" Text(64), Known, [Start], "", "which of syslog, sys_resource, sys_nice and ipc_lock the probe has; none";
@@ -255,13 +255,15 @@ fields! {
     PIDS_USED "pids.used.pct" Percent, Known, [Sample], "100.0", "pids.current of pids.max, of the limited level with the least room; only with a limit";
     PIDS_FAIL "pids.fail" Count, OverZero, [Sample], "999999", "pids.events max, of that level or the watched cgroup: forks refused, since the run began";
     DISK_AVAIL "disk.avail.kb" Kib, Known, [Sample], "1073741824", "statvfs: room for the unprivileged at disk.path";
-    DISK_USED "disk.used.pct" Percent, Known, [Sample], "100.0", "statvfs: used of used and available at disk.path";
-    INODE_USED "inode.used.pct" Percent, Known, [Sample], "100.0", "statvfs: the same over inodes, the fullest of all watched paths";
+    DISK_USED "disk.used.pct" Percent, Known, [Sample], "100.0", "statvfs: used of used and available at disk.path, rounded up as df does";
+    INODE_USED "inode.used.pct" Percent, Known, [Sample], "100.0", "statvfs: the same over inodes, the fullest of all watched paths; inode.path says which, where it is not disk.path";
     NET_RX "net.rx.kb" Kib, OverZero, [Sample], "9999999999", "/proc/net/dev without lo: received, since the run began";
     NET_TX "net.tx.kb" Kib, OverZero, [Sample], "9999999999", "/proc/net/dev without lo: sent, since the run began";
     TCP_RETRANS "tcp.retrans" Count, OverZero, [Sample], "99999999", "/proc/net/snmp Tcp RetransSegs, since the run began";
     SINK_STDOUT_DROPPED "sink.stdout.dropped" Count, OverZero, [Sample, Stop], "9999999", "lines that stdout could not take, since the run began";
     DISK_PATH "disk.path" Text(64), Known, [Sample], "", "the fullest watched path; another takes over when it is a point fuller";
+
+    INODE_PATH "inode.path" Text(64), Known, [Sample], "", "the watched path that inode.used.pct is of, where it is not disk.path";
 
     // Events.
     OLD "old" Count, Known, [KmsgOom], "1", "1: the record is from before the run began";
@@ -270,7 +272,7 @@ fields! {
     VICTIM_PID "victim.pid" Count, Known, [KmsgOom], "4194304", "its pid in the initial pid namespace, not the probe's";
     VICTIM_RSS "victim.rss.kb" Kib, Known, [KmsgOom], "67108864", "its resident memory: anon-rss, file-rss and shmem-rss";
     VICTIM_ADJ "victim.adj" Count, Known, [KmsgOom], "-1000", "its oom_score_adj (5.4 on)";
-    WHAT "what" Text(320), Known, [Degraded], "", "the sources, a watched path, or the sink";
+    WHAT "what" Text(320), Known, [Degraded], "", "the sources, or a watched path";
     ERROR "error" Text(256), Known, [Degraded], "", "absent, denied or broken with the reason; `ok` when it came back";
     KEY "key" Text(64), Known, [Config], "", "the setting";
     GIVEN "given" Text(128), Known, [Config], "", "what was given";
@@ -358,7 +360,9 @@ mod tests {
         // span.ms is left out while samples are on time, the path of a disk is short.
         let short_path = &Field { unit: Text(16), ..*DISK_PATH };
         let calm = of(Kind::Sample)
-            .filter(|field| *field != SPAN && (field.print != Print::OverZero || CALM.contains(field)))
+            .filter(|field| {
+                *field != SPAN && *field != INODE_PATH && (field.print != Print::OverZero || CALM.contains(field))
+            })
             .map(|field| if field == DISK_PATH { short_path } else { field });
         let calm = width(calm);
         assert!(calm <= 800, "a calm full line can be {calm} bytes wide");

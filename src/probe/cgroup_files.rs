@@ -21,6 +21,8 @@ pub struct Selection {
     pub cpu_quota: String,
     /// `memory.oom.group` of the watched cgroup; `None` where there is no such file.
     pub oom_group: Option<u64>,
+    /// What kept the hierarchies from being looked at.
+    pub trouble: Option<Trouble>,
     /// Whether the watched cgroup's folder is not there any more, or not yet.
     pub is_gone: bool,
     is_v1: bool,
@@ -40,8 +42,9 @@ pub fn select(root: &Root, target: &Target) -> Selection {
         Target::OfPid(pid) => format!("/proc/{pid}/cgroup"),
         _ => "/proc/self/cgroup".to_owned(),
     };
-    let cgroup = root.read(whose).unwrap_or_default();
-    let mountinfo = root.read("/proc/self/mountinfo").unwrap_or_default();
+    let (cgroup, mountinfo) = (root.read(whose), root.read("/proc/self/mountinfo"));
+    let trouble = cgroup.as_ref().err().or(mountinfo.as_ref().err()).copied();
+    let (cgroup, mountinfo) = (cgroup.unwrap_or_default(), mountinfo.unwrap_or_default());
     let v2_has = |dir: &Path, controller: &str| {
         let controllers = root.read(dir.join("cgroup.controllers")).unwrap_or_default();
         controllers.split(u8::is_ascii_whitespace).any(|word| word == controller.as_bytes())
@@ -64,7 +67,7 @@ pub fn select(root: &Root, target: &Target) -> Selection {
             chain.dirs.truncate(1);
         }
     }
-    chosen(root, layout, is_gone)
+    Selection { trouble, ..chosen(root, layout, is_gone) }
 }
 
 /// The folder at or below `dir` whose `cgroup.procs` has this pid.
@@ -107,6 +110,7 @@ fn chosen(root: &Root, layout: Layout, is_gone: bool) -> Selection {
         mem_limit: limit_word(mem_limit, |bytes| bytes.to_string()),
         cpu_quota: limit_word(tightest_quota.map(Limit::At).or(any_unlimited), hundredths_word),
         is_gone,
+        trouble: None,
         oom_group: root.read(own_dir.join("memory.oom.group")).ok().and_then(|text| cgroup::parse_count(&text)),
         is_v1: memory.is_v1,
         mem_dir: mem_dir.unwrap_or_else(|| own_dir.clone()),
@@ -215,7 +219,7 @@ impl CgroupFiles {
     pub fn open(root: &Root, selection: Selection, id: u32) -> Self {
         let names = if selection.is_v1 { V1_MEMORY } else { V2_MEMORY };
         let open = |dir: &Path, name: &str| match dir.as_os_str().is_empty() {
-            true => KernelFile::absent(),
+            true => KernelFile::unavailable(selection.trouble),
             false => KernelFile::open(root, dir.join(name)),
         };
         let mem = |name| open(&selection.mem_dir, name);

@@ -3,7 +3,8 @@
 //! A wrong flag is a usage error: a person typed it. A wrong environment value costs a `config` line and the default:
 //! a launcher set it, and nobody is there to read an error.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub exit_with: Option<u32>,
     /// Watch this cgroup instead of the own: a path in the hierarchy, or a folder below its mount point
-    #[arg(long, value_name = "PATH", conflicts_with = "cgroup_of")]
+    #[arg(long, value_name = "PATH", conflicts_with = "cgroup_of", value_parser = parse_cgroup)]
     pub cgroup: Option<PathBuf>,
     /// Watch the cgroup of this process instead of the own
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
@@ -143,10 +144,7 @@ impl Config {
         let samples = samples.or_else(|| env.parsed(&["SAMPLES"], "endless", |text| number(text, 1..=u64::MAX)));
         let fields = args.fields.or_else(|| env.parsed(&["FIELDS"], "full", |text| Fields::from_str(text, false).ok()));
         let watch = match args.watch.is_empty() {
-            true => env
-                .text(&["WATCH"])
-                .map(|text| text.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect())
-                .unwrap_or_default(),
+            true => env.paths("WATCH"),
             false => args.watch,
         };
         let pid = |text: &str| number(text, 1..=PID_MAX).and_then(|pid| u32::try_from(pid).ok());
@@ -197,6 +195,13 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
         names.iter().filter_map(|name| self.raw(&[name])).map(|(_, value)| value).find(|value| !value.is_empty())
     }
 
+    /// Paths between colons, of any bytes.
+    fn paths(&self, name: &str) -> Vec<PathBuf> {
+        let list = (self.get)(&format!("RUNNER_VITALS_{name}")).unwrap_or_default();
+        let paths = list.as_bytes().split(|byte| *byte == b':').filter(|path| !path.is_empty());
+        paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
+    }
+
     /// A value that has a form; what has not is told and ignored, an empty one just ignored.
     fn parsed<T>(&mut self, names: &[&str], used: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let (key, given) = self.raw(names).filter(|(_, value)| !value.is_empty())?;
@@ -208,8 +213,8 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
     }
 
     fn target(&mut self, pid: impl Fn(&str) -> Option<u32>) -> (&'static str, Target) {
-        match self.text(&["CGROUP"]) {
-            Some(path) => ("RUNNER_VITALS_CGROUP", Target::Path(path.into())),
+        match self.parsed(&["CGROUP"], "own", |path| parse_cgroup(path).ok()) {
+            Some(path) => ("RUNNER_VITALS_CGROUP", Target::Path(path)),
             None => {
                 let pid = self.parsed(&["CGROUP_OF"], "own", pid);
                 ("RUNNER_VITALS_CGROUP_OF", pid.map_or(Target::Own, Target::OfPid))
@@ -218,7 +223,11 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
     }
 
     fn interval(&mut self, flag: Option<Interval>) -> Duration {
-        let (key, given, time) = match (flag, self.raw(&["INTERVAL", "TUIST_RUNNER_VITALS_INTERVAL"])) {
+        let names = ["INTERVAL", "TUIST_RUNNER_VITALS_INTERVAL"];
+        let set = names.iter().filter_map(|name| self.raw(&[name]));
+        // An empty one gives way to the second name, as in any other setting; alone it is a wrong value.
+        let env = set.reduce(|first, second| if first.1.is_empty() { second } else { first });
+        let (key, given, time) = match (flag, env) {
             (Some(Interval { given, time }), _) => ("--interval".to_owned(), given, Some(time)),
             (None, Some((key, given))) => {
                 let time = parse_interval(&given).ok().map(|interval| interval.time);
@@ -245,6 +254,11 @@ fn parse_interval(given: &str) -> Result<Interval, String> {
     let time = seconds.or_else(|| humantime::parse_duration(text).ok()).filter(|time| !time.is_zero());
     let interval = time.map(|time| Interval { given: given.to_owned(), time });
     interval.ok_or_else(|| "expected seconds over 0 (3, 1.5) or a duration (3s, 1500ms)".to_owned())
+}
+
+/// No longer than the kernel takes a path (`PATH_MAX`).
+fn parse_cgroup(given: &str) -> Result<PathBuf, String> {
+    if given.len() < 4096 { Ok(given.into()) } else { Err("longer than a path can be".to_owned()) }
 }
 
 fn parse_root(given: &str) -> Result<PathBuf, String> {
@@ -346,6 +360,21 @@ mod tests {
         assert_eq!((config.target.clone(), config.runner.name.clone()), (Target::Own, None));
         assert_eq!(config.watch, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(adjusted(&config).len(), 4, "{:?}", adjusted(&config));
+    }
+
+    #[test]
+    fn an_empty_interval_gives_way_to_the_second_name() {
+        let env = [("RUNNER_VITALS_INTERVAL", ""), ("TUIST_RUNNER_VITALS_INTERVAL", "5")];
+        let config = config(&[], &env);
+        assert_eq!((config.interval, config.adjusted.len()), (Duration::from_secs(5), 0));
+    }
+
+    #[test]
+    fn a_path_longer_than_any_is_refused() {
+        let long = "/a".repeat(20_000);
+        let config = config(&[], &[("RUNNER_VITALS_CGROUP", &long)]);
+        assert_eq!((config.target, config.adjusted.len()), (Target::Own, 1));
+        assert!(Args::try_parse_from(["runner-vitals", "--cgroup", &long]).is_err());
     }
 
     #[test]

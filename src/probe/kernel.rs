@@ -1,12 +1,18 @@
 //! Kernel files: opened once below an injected root, read again and again with `pread` into one buffer.
 
 use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// Room for the longest file read here: /proc/stat of a guest with hundreds of CPUs.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// More than any file has that is read off the sample path; mountinfo with thousands of mounts is the longest.
+const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A seq_file hands out whole records, a page at a time. When less than this came, the last record was among them.
 const SURELY_LAST_BYTES: usize = 3072;
@@ -34,7 +40,10 @@ impl Root {
     /// # Errors
     /// What the system said.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, Trouble> {
-        std::fs::read(self.join(path)).map_err(|error| Trouble::of_io(&error))
+        let mut text = Vec::new();
+        let file = open(&self.join(path))?;
+        file.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(|error| Trouble::of_io(&error))?;
+        if u64::try_from(text.len()).is_ok_and(|len| len > MOST_BYTES) { Err(Trouble::Garbled) } else { Ok(text) }
     }
 
     /// Whether this is the machine's own root.
@@ -95,12 +104,20 @@ impl Trouble {
             Self::Broken(Errno::MFILE | Errno::NFILE) => "broken: too many open files",
             Self::Broken(Errno::NOMEM) => "broken: out of memory",
             Self::Broken(Errno::ISDIR) => "broken: is a directory",
+            Self::Broken(Errno::LOOP) => "broken: too many links",
+            Self::Broken(Errno::SPIPE) => "broken: is a pipe",
             Self::Broken(Errno::AGAIN) => "broken: no thread to be had",
             Self::Broken(_) => "broken: read error",
             Self::Garbled => "broken: not understood",
             Self::Hung => "broken: the call hangs",
         }
     }
+}
+
+/// Opens without waiting: in a captured tree anything can stand in a file's place, a FIFO too.
+fn open(path: &Path) -> Result<File, Trouble> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    File::options().read(true).custom_flags(flags).open(path).map_err(|error| Trouble::of_io(&error))
 }
 
 /// The one buffer that all files are read into.
@@ -125,14 +142,14 @@ impl KernelFile {
     #[must_use]
     pub fn open(root: &Root, path: impl AsRef<Path>) -> Self {
         let path = root.join(path);
-        let file = File::open(&path).map_err(|error| Trouble::of_io(&error));
+        let file = open(&path);
         Self { path, file }
     }
 
-    /// A file that this guest does not have.
+    /// A file that this guest does not have, or that could not be looked for.
     #[must_use]
-    pub fn absent() -> Self {
-        Self { path: PathBuf::new(), file: Err(Trouble::Absent(Errno::NOENT)) }
+    pub fn unavailable(trouble: Option<Trouble>) -> Self {
+        Self { path: PathBuf::new(), file: Err(trouble.unwrap_or(Trouble::Absent(Errno::NOENT))) }
     }
 
     /// Where it is.

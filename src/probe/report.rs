@@ -50,7 +50,7 @@ type Pair = (&'static Field, Option<u64>);
 
 impl Readings<'_> {
     /// Writes the fields of a sample.
-    pub fn put(&self, line: &mut LineBuilder<'_>, fields: Fields, disk_path: Option<&str>) {
+    pub fn put(&self, line: &mut LineBuilder<'_>, fields: Fields, paths: &[String]) {
         let is_wanted =
             |field: &Field| fields == Fields::Full || field.print == Print::Contract || field == field::LATE;
         self.each(|(field, value)| {
@@ -59,7 +59,10 @@ impl Readings<'_> {
             }
         });
         if fields == Fields::Full {
-            line.text(field::DISK_PATH, disk_path);
+            let disk = self.sample.disk.disk.map(|(at, _)| at);
+            let inode = self.sample.disk.inode.map(|(at, _)| at).filter(|at| Some(*at) != disk);
+            line.text(field::DISK_PATH, disk.and_then(|at| paths.get(at)))
+                .text(field::INODE_PATH, inode.and_then(|at| paths.get(at)));
         }
     }
 
@@ -150,7 +153,7 @@ impl Readings<'_> {
             (field::PIDS_FAIL, self.totals.pids_fail.iter().filter_map(|total| total.sum()).max()),
             (field::DISK_AVAIL, room.map(|room| room.avail_kb)),
             (field::DISK_USED, room.map(|room| room.used_pct_x10)),
-            (field::INODE_USED, disk.inode_used_pct_x10),
+            (field::INODE_USED, disk.inode.map(|(_, pct_x10)| pct_x10)),
             (field::NET_RX, kib(self.totals.net_rx_bytes.sum())),
             (field::NET_TX, kib(self.totals.net_tx_bytes.sum())),
             (field::TCP_RETRANS, self.totals.tcp_retrans.sum()),
@@ -159,7 +162,7 @@ impl Readings<'_> {
     }
 }
 
-/// The words for the pressure files: on, off, denied, unsupported, broken.
+/// The words for the pressure files: on, off, denied, unsupported, unknown, broken.
 #[must_use]
 pub fn psi_word(health: &Health) -> &'static str {
     let of = [Id::PsiCpu, Id::PsiMemory, Id::PsiIo].map(|id| health.of(id));
@@ -168,6 +171,8 @@ pub fn psi_word(health: &Health) -> &'static str {
         None => "on",
         Some(_) if of.iter().any(Result::is_ok) => "on",
         Some(Trouble::Denied(_)) => "denied",
+        // Where /proc shows nothing at all, that says nothing of the kernel.
+        Some(Trouble::Absent(_)) if health.of(Id::Meminfo).is_err() => "unknown",
         Some(trouble @ Trouble::Absent(_)) => {
             if trouble.is_no_file() {
                 "unsupported"
@@ -248,7 +253,7 @@ mod tests {
             span_ms: None,
             stdout_dropped: 0,
         };
-        let mut written = vec![field::DISK_PATH.key];
+        let mut written = vec![field::DISK_PATH.key, field::INODE_PATH.key];
         readings.each(|(field, _)| written.push(field.key));
         let mut table: Vec<&str> = field::ALL
             .iter()

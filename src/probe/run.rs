@@ -88,12 +88,14 @@ impl Schedule {
 pub fn run(config: Config, run: RunId, stdout: File, signals: &Signals) -> std::io::Result<Reason> {
     let mut schedule = Schedule::new(FIRST_SPAN, config.interval);
     let wanted = config.samples;
+    // What cannot be done without comes first: where descriptors are few, sources give way.
+    let timer = Timer::new()?;
     let (process, adjusted) = watched_process(&config);
     let mut sampler = Sampler::start(config, run, Stdout::new(stdout)?);
     if let Some(adjusted) = &adjusted {
         sampler.tell_config(adjusted);
     }
-    let watches = Watches { signals, timer: Timer::new(sampler.elapsed())?, process };
+    let watches = Watches { signals, timer: timer.of_run(sampler.elapsed()), process };
     watches.timer.set(schedule.due());
     // What the ring holds of the last minute, as far as it comes in before the first sample.
     while sampler.read_kmsg() && sampler.elapsed() < schedule.due() {}

@@ -148,8 +148,8 @@ impl Sampler {
             stdout_dropped: self.voice.dropped(),
         };
         let disks = self.slow.as_mut().and_then(|slow| slow.disks().ok());
-        let disk_path = self.now.disk.disk.zip(disks).and_then(|((at, _), disks)| disks.paths.get(at));
-        self.voice.sample(&readings, self.config.fields, disk_path.map(String::as_str));
+        let paths = disks.map_or(&[][..], |disks| &disks.paths);
+        self.voice.sample(&readings, self.config.fields, paths);
         self.samples += 1;
         std::mem::swap(&mut self.before, &mut self.now);
         self.tell_health();
@@ -347,11 +347,7 @@ mod tests {
         });
         let abouts: Vec<&String> = lines.iter().filter(|line| line.contains(" event=about ")).collect();
         assert_eq!(abouts.len(), 12);
-        assert!(
-            abouts[0].contains(" psi=unsupported ") && abouts[0].contains(" absent=meminfo,stat,"),
-            "{}",
-            abouts[0]
-        );
+        assert!(abouts[0].contains(" psi=unknown ") && abouts[0].contains(" absent=meminfo,stat,"), "{}", abouts[0]);
     }
 
     #[test]

@@ -92,8 +92,8 @@ impl Voice {
     }
 
     /// The readings of one moment.
-    pub fn sample(&mut self, readings: &Readings<'_>, fields: Fields, disk_path: Option<&str>) {
-        self.line(Kind::Sample, |line, _| readings.put(line, fields, disk_path));
+    pub fn sample(&mut self, readings: &Readings<'_>, fields: Fields, paths: &[String]) {
+        self.line(Kind::Sample, |line, _| readings.put(line, fields, paths));
     }
 
     /// The first line.

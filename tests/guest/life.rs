@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::probe::{Arrived, PATIENCE, Probe, arrivals, command};
+use crate::probe::{Arrived, PATIENCE, Probe, arrivals, command, skipped};
 use runner_vitals::line::field;
 use rustix::process::Signal;
 
@@ -278,14 +278,67 @@ fn stdout_can_be_a_file_or_a_terminal_like_device() {
     assert!(command(&["--once"]).stdout(full).status().unwrap().success());
 }
 
+/// The disk that the lines go to fills and is freed: a line that was cut is not glued to the next.
+#[test]
+fn a_full_disk_mixes_no_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = |args: &[&str]| {
+        Command::new(args[0]).args(&args[1..]).arg(dir.path()).status().is_ok_and(|status| status.success())
+    };
+    if !mount(&["mount", "-t", "tmpfs", "-o", "size=8k", "none"]) {
+        skipped("a_full_disk_mixes_no_lines", "may not mount a tmpfs");
+        return;
+    }
+    let (fill, log) = (dir.path().join("fill"), dir.path().join("log"));
+    std::fs::write(&fill, [0; 4096]).unwrap();
+    // Short of room for a second line.
+    std::fs::write(&log, [b'-'; 3000]).unwrap();
+    let stdout = std::fs::File::options().append(true).open(&log).unwrap();
+    let mut probe = command(&["--interval", "1"]).stdout(stdout).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    std::fs::remove_file(&fill).unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    probe.kill().unwrap();
+    probe.wait().unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(mount(&["umount"]));
+    let lines: Vec<&str> = text.trim_start_matches('-').lines().collect();
+    assert!(lines.iter().all(|line| line.matches("RUNNER_VITALS").count() <= 1), "{text}");
+    assert!(lines.last().unwrap().contains("sink.stdout.dropped="), "nothing was dropped: {text}");
+}
+
+#[test]
+fn a_terminal_that_hung_up_ends_it() {
+    let mut script = Command::new("python3");
+    script.args(["-c", "import pty,os,subprocess,sys\nm,s=pty.openpty()\np=subprocess.Popen([sys.argv[1],'--interval','1'],stdout=s,stdin=subprocess.DEVNULL)\nos.close(s)\nos.read(m,20)\nos.close(m)\nsys.exit(p.wait(20))"]);
+    match script.arg(env!("CARGO_BIN_EXE_runner-vitals")).status() {
+        Ok(status) => assert!(status.success(), "{status}"),
+        Err(_) => skipped("a_terminal_that_hung_up_ends_it", "python3 is not installed"),
+    }
+}
+
+/// Sources give way where descriptors are few, the lines go on.
+#[test]
+fn few_descriptors_cost_sources_and_not_the_lines() {
+    for few in [10, 12, 16] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {few}; exec \"$PROBE\" --once")]);
+        shell.env("PROBE", env!("CARGO_BIN_EXE_runner-vitals")).stdin(Stdio::null()).stdout(Stdio::piped());
+        let (lines, status) = Probe::spawn(&mut shell).finish();
+        assert!(status.success(), "{few}: {status}");
+        assert!(lines.iter().any(|arrived| arrived.is(None)) && lines.last().unwrap().is(Some("stop")), "{few}");
+        let start = &lines[0].text;
+        assert!(start.contains(" broken="), "{few}: {start}");
+    }
+}
+
 /// What root may see and others not: `kernel.dmesg_restrict` keeps /dev/kmsg from the unprivileged.
 #[test]
 fn what_is_denied_is_told_as_denied() {
     let restricted = std::fs::read_to_string("/proc/sys/kernel/dmesg_restrict").unwrap_or_default();
     let is_root = rustix::process::geteuid().is_root();
     if restricted.trim() != "1" || !is_root || !std::path::Path::new("/dev/kmsg").exists() {
-        assert!(std::env::var_os("CI").is_none(), "needs root, /dev/kmsg and kernel.dmesg_restrict=1");
-        eprintln!("SKIPPED: what_is_denied_is_told_as_denied needs root, /dev/kmsg and kernel.dmesg_restrict=1");
+        skipped("what_is_denied_is_told_as_denied", "needs root, /dev/kmsg and kernel.dmesg_restrict=1");
         return;
     }
     // Nobody may not reach the build folder.

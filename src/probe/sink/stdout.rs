@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::pipe::PipeFlags;
 use rustix::time::Timespec;
@@ -78,8 +78,11 @@ impl Stdout {
     /// Takes a descriptor to write lines to.
     ///
     /// # Errors
-    /// When it cannot be looked at.
+    /// When it cannot be looked at, or is not open for writing.
     pub fn new(file: File) -> std::io::Result<Self> {
+        if rustix::fs::fcntl_getfl(&file)? & OFlags::ACCMODE == OFlags::RDONLY {
+            return Err(std::io::Error::other("stdout is not open for writing"));
+        }
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
         let out = match kind {
             FileType::Fifo | FileType::Socket => Out::Direct(file),
@@ -180,8 +183,13 @@ impl Stdout {
                 self.out = Out::relay(file).or_else(|_| waiting())?;
             }
             _ => {
+                let was_begun = self.begun_bytes > 0;
                 self.forget_first(first_line_bytes);
-                self.dropped += 1;
+                self.dropped += u64::from(first_line_bytes > 1);
+                if was_begun {
+                    // What is out of it is not to be glued to the next line.
+                    self.queue.push_front(b'\n');
+                }
             }
         }
         Ok(())
@@ -241,6 +249,8 @@ fn parts<'q>((front, back): (&'q [u8], &'q [u8]), from: usize, to: usize) -> [&'
 
 /// Writes line by line what comes through the pipe, until it ends or nobody reads stdout any more.
 fn relay(pipe: &OwnedFd, file: &File, lost: &AtomicU64) {
+    let is_terminal = rustix::termios::isatty(file);
+    let mut is_begun = false;
     let mut chunk = [0; MAX_LINE_BYTES];
     let mut waiting = Vec::with_capacity(2 * MAX_LINE_BYTES);
     loop {
@@ -256,9 +266,11 @@ fn relay(pipe: &OwnedFd, file: &File, lost: &AtomicU64) {
         waiting.extend_from_slice(chunk.get(..count).unwrap_or_default());
         let whole = waiting.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in waiting.get(..whole).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
-            match write_whole(file, line) {
+            match write_whole(file, line, &mut is_begun) {
                 Ok(()) => {}
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::BADF) => return,
+                // The terminal has hung up.
+                Err(Errno::IO) if is_terminal => return,
                 Err(_) => _ = lost.fetch_add(1, Ordering::Relaxed),
             }
         }
@@ -266,17 +278,23 @@ fn relay(pipe: &OwnedFd, file: &File, lost: &AtomicU64) {
     }
 }
 
-fn write_whole(file: &File, line: &[u8]) -> Result<(), Errno> {
-    let mut rest = line;
-    while !rest.is_empty() {
-        match rustix::io::write(file, rest) {
-            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+/// Writes a line. Of one that could not be written whole `is_begun` remembers that, so that the next is not glued to it.
+fn write_whole(file: &File, line: &[u8], is_begun: &mut bool) -> Result<(), Errno> {
+    let mut parts: [&[u8]; 2] = [if *is_begun { b"\n" } else { b"" }, line];
+    while parts.iter().any(|part| !part.is_empty()) {
+        match rustix::io::writev(file, &parts.map(IoSlice::new)) {
+            Ok(count) => {
+                let of_first = count.min(parts[0].len());
+                *is_begun = true;
+                parts = [parts[0].get(of_first..), parts[1].get(count - of_first..)].map(Option::unwrap_or_default);
+            }
             Err(Errno::INTR) => {}
             // Somebody else made it non-blocking.
             Err(Errno::AGAIN) => wait(file.as_fd(), PollFlags::OUT),
             Err(errno) => return Err(errno),
         }
     }
+    *is_begun = false;
     Ok(())
 }
 
@@ -375,7 +393,7 @@ mod tests {
         let (_reader, mut stdout) = pipe();
         stdout.write(b"a\n").unwrap();
         let flags = rustix::fs::fcntl_getfl(stdout.fd()).unwrap();
-        assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
+        assert!(!flags.contains(OFlags::NONBLOCK));
     }
 
     #[test]
@@ -401,6 +419,26 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(stdout.dropped(), 3);
+    }
+
+    #[test]
+    fn a_line_that_did_not_fit_is_not_glued_to_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let file = File::create(&path).unwrap();
+        let mut is_begun = false;
+        write_whole(&file, b"first\n", &mut is_begun).unwrap();
+        // As after a write that got no further than this.
+        write_whole(&file, b"sec", &mut is_begun).unwrap();
+        is_begun = true;
+        write_whole(&file, b"third\n", &mut is_begun).unwrap();
+        write_whole(&file, b"fourth\n", &mut is_begun).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"first\nsec\nthird\nfourth\n");
+    }
+
+    #[test]
+    fn a_descriptor_that_cannot_be_written_is_refused() {
+        assert!(Stdout::new(File::open("/dev/null").unwrap()).is_err());
     }
 
     #[test]

@@ -47,8 +47,8 @@ fn used_pct_x10([all, free, available]: [u64; 3]) -> Option<u64> {
 pub struct Fullest {
     /// Which of the watched paths, and its room.
     pub disk: Option<(usize, Room)>,
-    /// The most used inodes of all of them, in tenths of a per cent.
-    pub inode_used_pct_x10: Option<u64>,
+    /// Which of them has the most used inodes, in tenths of a per cent.
+    pub inode: Option<(usize, u64)>,
 }
 
 /// Picks the fullest. The one picked before stays until another is a point fuller, so that the path does not flutter.
@@ -62,7 +62,8 @@ pub fn fullest(rooms: &[Option<Room>], before: Option<usize>) -> Fullest {
         (Some((_, top_room)), Some((at, room))) if top_room.used_pct_x10 < room.used_pct_x10 + 10 => Some((at, room)),
         (top, _) => top,
     };
-    Fullest { disk, inode_used_pct_x10: known().filter_map(|(_, room)| room.inode_used_pct_x10).max() }
+    let inodes = known().filter_map(|(at, room)| Some((at, room.inode_used_pct_x10?)));
+    Fullest { disk, inode: inodes.reduce(|top, next| if next.1 > top.1 { next } else { top }) }
 }
 
 #[cfg(test)]
@@ -87,6 +88,13 @@ mod tests {
 
     fn rooms(used: &[Option<u64>]) -> Vec<Option<Room>> {
         used.iter().map(|used| used.map(|used_pct_x10| Room { used_pct_x10, ..Room::default() })).collect()
+    }
+
+    #[test]
+    fn inodes_have_a_path_of_their_own() {
+        let room = |inode_used_pct_x10| Some(Room { inode_used_pct_x10, ..Room::default() });
+        assert_eq!(fullest(&[room(None), room(Some(5)), room(Some(9)), room(Some(9))], None).inode, Some((2, 9)));
+        assert_eq!(fullest(&[room(None)], None).inode, None);
     }
 
     #[test]

@@ -26,7 +26,10 @@ impl Signals {
         let mask: SigSet = wanted.collect();
         // In this order: a signal that is blocked and cannot be read would be lost.
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        mask.thread_block()?;
+        // A file that may not grow is told by the write that fails, not by the end of the probe.
+        let mut blocked = mask;
+        blocked.add(Signal::SIGXFSZ);
+        blocked.thread_block()?;
         Ok(Self(fd))
     }
 

@@ -16,16 +16,20 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// A timer for a run that has been under way for `elapsed`.
+    /// A timer that is not set, for a run that begins now.
     ///
     /// # Errors
     /// What the system said.
-    pub fn new(elapsed: Duration) -> std::io::Result<Self> {
+    pub fn new() -> std::io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        let now = rustix::time::clock_gettime(ClockId::Monotonic);
-        let now = Duration::try_from(now).unwrap_or_default();
-        Ok(Self { fd, began: now.saturating_sub(elapsed) })
+        Ok(Self { fd, began: monotonic_now() })
+    }
+
+    /// The same timer for a run that has been under way for `elapsed`.
+    #[must_use]
+    pub fn of_run(self, elapsed: Duration) -> Self {
+        Self { began: monotonic_now().saturating_sub(elapsed), ..self }
     }
 
     /// Becomes ready at `due` on the run's clock, and not before.
@@ -43,6 +47,10 @@ impl Timer {
     }
 }
 
+fn monotonic_now() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(ClockId::Monotonic)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::event::{PollFd, PollFlags, poll};
@@ -51,7 +59,7 @@ mod tests {
 
     #[test]
     fn it_is_ready_when_it_is_due_until_it_is_set_again() {
-        let timer = Timer::new(Duration::from_secs(5)).unwrap();
+        let timer = Timer::new().unwrap().of_run(Duration::from_secs(5));
         let is_ready = || {
             let mut fds = [PollFd::from_borrowed_fd(timer.fd(), PollFlags::IN)];
             poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
