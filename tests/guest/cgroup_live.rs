@@ -1,17 +1,20 @@
-//! A real cgroup of this machine that goes away and comes back while it is watched.
+//! Real cgroups of this machine: one that goes away and comes back, one that meets its limit.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::probe::{Probe, skipped};
+use crate::probe::{Arrived, Probe, skipped};
 use runner_vitals::line::field;
 
 /// A memory cgroup of our own, v1 or v2; removed at the end.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn new() -> Option<Self> {
-        let name = format!("runner-vitals-test-{}", std::process::id());
+    fn new(test: &str) -> Option<Self> {
+        let name = format!("runner-vitals-{test}-{}", std::process::id());
         let parents = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"];
         let made = parents.iter().map(|parent| Path::new(parent).join(&name)).find(|dir| {
             fs::create_dir(dir).is_ok()
@@ -29,7 +32,7 @@ impl Drop for Cgroup {
 
 #[test]
 fn a_cgroup_that_was_made_anew_is_opened_again() {
-    let Some(cgroup) = Cgroup::new() else {
+    let Some(cgroup) = Cgroup::new("anew") else {
         skipped("a_cgroup_that_was_made_anew_is_opened_again", "needs root and a writable memory cgroup");
         return;
     };
@@ -42,4 +45,39 @@ fn a_cgroup_that_was_made_anew_is_opened_again() {
     fs::create_dir(&cgroup.0).unwrap();
     let back = (0..10).map(|_| probe.next_of(None)).find(|sample| sample.scaled(field::MEM_CURRENT).is_some());
     assert!(back.is_some(), "its readings never came back");
+}
+
+/// A real OOM kill: the kernel's words come through the real ring, and the counter moves.
+#[test]
+fn a_kill_at_the_limit_is_told_at_once_and_counted() {
+    let Some(cgroup) = Cgroup::new("kill") else {
+        skipped("a_kill_at_the_limit_is_told_at_once_and_counted", "needs root and a writable memory cgroup");
+        return;
+    };
+    let limit = if cgroup.0.join("memory.max").exists() { "memory.max" } else { "memory.limit_in_bytes" };
+    fs::write(cgroup.0.join(limit), "16777216").unwrap();
+    let probe = Probe::start(&["--interval", "2", "--cgroup", cgroup.0.to_str().unwrap()]);
+    if probe.next().text_of(field::KMSG).as_deref() != Some("on") {
+        skipped("a_kill_at_the_limit_is_told_at_once_and_counted", "may not read /dev/kmsg");
+        return;
+    }
+    let before = probe.next_of(None).scaled(field::OOM_KILL).unwrap();
+    // tail keeps its only line, which never ends, in memory.
+    let hog = "echo $$ >\"$0/cgroup.procs\" && exec tail /dev/zero";
+    let mut hog = Command::new("sh").args(["-c", hog]).arg(&cgroup.0).stdout(Stdio::null()).spawn().unwrap();
+    let status = hog.wait().unwrap();
+    let killed_at = Instant::now();
+    assert_eq!(status.signal(), Some(9), "{status}");
+    let is_ours = |kill: &Arrived| kill.scaled(field::VICTIM_PID) == Some(i64::from(hog.id()));
+    let kill = std::iter::repeat_with(|| probe.next_of(Some("kmsg.oom"))).find(is_ours).unwrap();
+    assert!(kill.at < killed_at + Duration::from_secs(1), "{:?}", kill.at - killed_at);
+    assert_eq!(kill.text_of(field::SCOPE).as_deref(), Some("cgroup"));
+    assert_eq!(kill.text_of(field::VICTIM_COMM).as_deref(), Some("tail"));
+    assert_eq!(kill.text_of(field::OLD), None);
+    assert_eq!(probe.next_of(None).scaled(field::OOM_KILL), Some(before + 1));
+    drop(probe);
+    // Whoever comes later looks back.
+    let (lines, _) = Probe::start(&["--once"]).finish();
+    let told = lines.iter().find(|line| line.is(Some("kmsg.oom")) && is_ours(line)).expect("the last minute's kill");
+    assert_eq!(told.text_of(field::OLD).as_deref(), Some("1"));
 }
