@@ -91,6 +91,24 @@ pub enum Kind {
     Stop,
     /// The kernel killed a process for memory.
     KmsgOom,
+    /// A task has waited for input, output or a lock for minutes.
+    KmsgHung,
+    /// A CPU has not scheduled, or not taken interrupts, for many seconds.
+    KmsgLockup,
+    /// RCU waits for a CPU that does not come: it is starved, or the host stopped it.
+    KmsgRcu,
+    /// A disk failed a request.
+    KmsgIo,
+    /// A file system found an error, or went read-only.
+    KmsgFs,
+    /// The kernel could not get memory for itself.
+    KmsgAlloc,
+    /// A process crashed.
+    KmsgSegv,
+    /// The balloon took memory from the guest and could get no more.
+    KmsgBalloon,
+    /// The kernel itself crashed.
+    KmsgPanic,
     /// The kernel's message ring overran the reader.
     KmsgLost,
     /// A source stopped working or came back.
@@ -101,12 +119,21 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 17] = [
         Self::Sample,
         Self::Start,
         Self::About,
         Self::Stop,
         Self::KmsgOom,
+        Self::KmsgHung,
+        Self::KmsgLockup,
+        Self::KmsgRcu,
+        Self::KmsgIo,
+        Self::KmsgFs,
+        Self::KmsgAlloc,
+        Self::KmsgSegv,
+        Self::KmsgBalloon,
+        Self::KmsgPanic,
         Self::KmsgLost,
         Self::Degraded,
         Self::Config,
@@ -121,6 +148,15 @@ impl Kind {
             Self::About => Some("about"),
             Self::Stop => Some("stop"),
             Self::KmsgOom => Some("kmsg.oom"),
+            Self::KmsgHung => Some("kmsg.hung"),
+            Self::KmsgLockup => Some("kmsg.lockup"),
+            Self::KmsgRcu => Some("kmsg.rcu"),
+            Self::KmsgIo => Some("kmsg.io"),
+            Self::KmsgFs => Some("kmsg.fs"),
+            Self::KmsgAlloc => Some("kmsg.alloc"),
+            Self::KmsgSegv => Some("kmsg.segv"),
+            Self::KmsgBalloon => Some("kmsg.balloon"),
+            Self::KmsgPanic => Some("kmsg.panic"),
             Self::KmsgLost => Some("kmsg.lost"),
             Self::Degraded => Some("degraded"),
             Self::Config => Some("config"),
@@ -136,6 +172,15 @@ impl Kind {
             Self::About => "The short of `start`, every five minutes, for trails that lost their beginning.",
             Self::Stop => "The last line of a run that could still speak.",
             Self::KmsgOom => "The kernel killed a process for memory; one line a victim.",
+            Self::KmsgHung => "A task has waited for input, output or a lock for minutes.",
+            Self::KmsgLockup => "A CPU has not scheduled, or not taken interrupts, for many seconds.",
+            Self::KmsgRcu => "RCU waits for a CPU that does not come: it is starved, or the host stopped it.",
+            Self::KmsgIo => "A disk failed a request.",
+            Self::KmsgFs => "A file system found an error, or went read-only.",
+            Self::KmsgAlloc => "The kernel could not get memory for itself.",
+            Self::KmsgSegv => "A process crashed.",
+            Self::KmsgBalloon => "The balloon took memory from the guest and could get no more.",
+            Self::KmsgPanic => "The kernel itself crashed.",
             Self::KmsgLost => "The kernel's message ring overran the reader.",
             Self::Degraded => "Sources or a watched path stopped working, changed their trouble, or came back.",
             Self::Config => "A setting was clamped or ignored, or a default was used in its place.",
@@ -266,12 +311,14 @@ fields! {
     INODE_PATH "inode.path" Text(64), Known, [Sample], "", "the watched path that inode.used.pct is of, where it is not disk.path";
 
     // Events.
-    OLD "old" Count, Known, [KmsgOom], "1", "1: the record is from before the run began";
+    OLD "old" Count, Known, [KmsgOom, KmsgHung, KmsgLockup, KmsgRcu, KmsgIo, KmsgFs, KmsgAlloc, KmsgSegv, KmsgBalloon, KmsgPanic], "1", "1: the record is from before the run began";
     SCOPE "scope" Text(8), Known, [KmsgOom], "", "guest: memory of the whole guest ran out; cgroup: a limit was met; left out where the kernel does not say";
     VICTIM_COMM "victim.comm" Text(64), Known, [KmsgOom], "", "name of the killed process";
     VICTIM_PID "victim.pid" Count, Known, [KmsgOom], "4194304", "its pid in the initial pid namespace, not the probe's";
     VICTIM_RSS "victim.rss.kb" Kib, Known, [KmsgOom], "67108864", "its resident memory: anon-rss, file-rss and shmem-rss";
     VICTIM_ADJ "victim.adj" Count, Known, [KmsgOom], "-1000", "its oom_score_adj (5.4 on)";
+    COMM "comm" Text(64), Known, [KmsgHung, KmsgLockup, KmsgAlloc, KmsgSegv], "", "the process that it is about";
+    DEV "dev" Text(64), Known, [KmsgIo, KmsgFs], "", "the device that it is about";
     WHAT "what" Text(320), Known, [Degraded], "", "the sources, or a watched path";
     ERROR "error" Text(256), Known, [Degraded], "", "absent, denied or broken with the reason; `ok` when it came back";
     KEY "key" Text(64), Known, [Config], "", "the setting";
@@ -280,13 +327,22 @@ fields! {
     COUNT "count" Count, Known, [KmsgLost], "999999999", "records lost";
     REASON "reason" Text(16), Known, [Stop], "", "sigterm, sigint, parent_exit, stdout_closed, samples";
     SAMPLES "samples" Count, Known, [Stop], "999999999", "sample lines made in this run";
-    SUPPRESSED "suppressed" Count, OverZero, [KmsgOom, KmsgLost, Degraded, Config], "999999999", "lines of this kind held back by its limit, since the run began";
+    SUPPRESSED "suppressed" Count, OverZero, [KmsgOom, KmsgHung, KmsgLockup, KmsgRcu, KmsgIo, KmsgFs, KmsgAlloc, KmsgSegv, KmsgBalloon, KmsgPanic, KmsgLost, Degraded, Config], "999999999", "lines of this kind held back by its limit, since the run began";
     SUPPRESSED_KMSG_OOM "suppressed.kmsg.oom" Count, OverZero, [About, Stop], "999999999", "kmsg.oom lines held back";
+    SUPPRESSED_KMSG_HUNG "suppressed.kmsg.hung" Count, OverZero, [About, Stop], "999999999", "kmsg.hung lines held back";
+    SUPPRESSED_KMSG_LOCKUP "suppressed.kmsg.lockup" Count, OverZero, [About, Stop], "999999999", "kmsg.lockup lines held back";
+    SUPPRESSED_KMSG_RCU "suppressed.kmsg.rcu" Count, OverZero, [About, Stop], "999999999", "kmsg.rcu lines held back";
+    SUPPRESSED_KMSG_IO "suppressed.kmsg.io" Count, OverZero, [About, Stop], "999999999", "kmsg.io lines held back";
+    SUPPRESSED_KMSG_FS "suppressed.kmsg.fs" Count, OverZero, [About, Stop], "999999999", "kmsg.fs lines held back";
+    SUPPRESSED_KMSG_ALLOC "suppressed.kmsg.alloc" Count, OverZero, [About, Stop], "999999999", "kmsg.alloc lines held back";
+    SUPPRESSED_KMSG_SEGV "suppressed.kmsg.segv" Count, OverZero, [About, Stop], "999999999", "kmsg.segv lines held back";
+    SUPPRESSED_KMSG_BALLOON "suppressed.kmsg.balloon" Count, OverZero, [About, Stop], "999999999", "kmsg.balloon lines held back";
+    SUPPRESSED_KMSG_PANIC "suppressed.kmsg.panic" Count, OverZero, [About, Stop], "999999999", "kmsg.panic lines held back";
     SUPPRESSED_KMSG_LOST "suppressed.kmsg.lost" Count, OverZero, [About, Stop], "999999999", "kmsg.lost lines held back";
     SUPPRESSED_DEGRADED "suppressed.degraded" Count, OverZero, [About, Stop], "999999999", "degraded lines held back";
     SUPPRESSED_CONFIG "suppressed.config" Count, OverZero, [About, Stop], "999999999", "config lines held back";
-    KTS "kts" Seconds, Known, [KmsgOom], "31536000", "the kernel's own clock when it wrote the record, seconds since boot";
-    MSG "msg" Text(1024), Known, [KmsgOom], "", "the kernel's text";
+    KTS "kts" Seconds, Known, [KmsgOom, KmsgHung, KmsgLockup, KmsgRcu, KmsgIo, KmsgFs, KmsgAlloc, KmsgSegv, KmsgBalloon, KmsgPanic], "31536000", "the kernel's own clock when it wrote the record, seconds since boot";
+    MSG "msg" Text(1024), Known, [KmsgOom, KmsgHung, KmsgLockup, KmsgRcu, KmsgIo, KmsgFs, KmsgAlloc, KmsgSegv, KmsgBalloon, KmsgPanic], "", "the kernel's text";
 }
 
 /// The row of `key`, where the table has one.

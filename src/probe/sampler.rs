@@ -19,7 +19,7 @@ use super::sample::Sample;
 use super::sink::stdout::Stdout;
 use super::slow::{self, Exchanged, Slow, UsualPaths, Work};
 use super::source::disk::Fullest;
-use super::source::{Health, Id, kmsg};
+use super::source::{Health, Id, fault, kmsg};
 use super::voice::{About, Voice};
 use super::watch::kmsg::{Event, Kmsg};
 
@@ -167,9 +167,13 @@ impl Sampler {
         let read = kmsg.read(|event| match event {
             Event::Lost(count) => voice.lost(count, now),
             Event::Record { text, time_us, is_old } => {
-                let Some(record) = kmsg::parse_oom(text) else { return };
-                let kills = joiner.take(record, Told { time_us, text, is_old }, now);
-                kills.iter().flatten().for_each(|kill| voice.kill(kill, now));
+                let told = Told { time_us, text, is_old };
+                if let Some(record) = kmsg::parse_oom(text) {
+                    let kills = joiner.take(record, told, now);
+                    kills.iter().flatten().for_each(|kill| voice.kill(kill, now));
+                } else if let Some(fault) = fault::parse(text) {
+                    voice.fault(&fault, told, now);
+                }
             }
         });
         read.unwrap_or_else(|trouble| {

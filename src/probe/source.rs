@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod disk;
+pub mod fault;
 pub mod kmsg;
 pub mod loadavg;
 pub mod meminfo;

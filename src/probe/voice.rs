@@ -8,13 +8,27 @@ use crate::line::{Encoder, LineBuilder, RunId};
 
 use super::cgroup_files::Selection;
 use super::config::{Adjusted, Config, Fields};
-use super::event::{Kill, Limiter};
+use super::event::{Kill, Limiter, Told};
 use super::guest::Guest;
 use super::kernel::Trouble;
 use super::report::{self, Keys, Readings};
 use super::sink::stdout::{Closed, Stdout};
 use super::source::Health;
+use super::source::fault::{self, Fault};
 use super::source::kmsg::Scope;
+
+/// The line of each kind of fault, and the count of those held back.
+const FAULTS: [(fault::Kind, Kind, &Field); fault::Kind::ALL.len()] = [
+    (fault::Kind::Hung, Kind::KmsgHung, field::SUPPRESSED_KMSG_HUNG),
+    (fault::Kind::Lockup, Kind::KmsgLockup, field::SUPPRESSED_KMSG_LOCKUP),
+    (fault::Kind::Rcu, Kind::KmsgRcu, field::SUPPRESSED_KMSG_RCU),
+    (fault::Kind::Io, Kind::KmsgIo, field::SUPPRESSED_KMSG_IO),
+    (fault::Kind::Fs, Kind::KmsgFs, field::SUPPRESSED_KMSG_FS),
+    (fault::Kind::Alloc, Kind::KmsgAlloc, field::SUPPRESSED_KMSG_ALLOC),
+    (fault::Kind::Segv, Kind::KmsgSegv, field::SUPPRESSED_KMSG_SEGV),
+    (fault::Kind::Balloon, Kind::KmsgBalloon, field::SUPPRESSED_KMSG_BALLOON),
+    (fault::Kind::Panic, Kind::KmsgPanic, field::SUPPRESSED_KMSG_PANIC),
+];
 
 /// What the `start` and `about` lines say.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +63,8 @@ pub struct Voice {
 struct Limits {
     about: Limiter,
     kmsg_oom: Limiter,
+    /// One for each kind of fault, in their order.
+    faults: [Limiter; fault::Kind::ALL.len()],
     kmsg_lost: Limiter,
     degraded: Limiter,
     config: Limiter,
@@ -61,6 +77,7 @@ impl Voice {
         let limits = Limits {
             about: Limiter::per_hour(12),
             kmsg_oom: Limiter::per_minute(20),
+            faults: [Limiter::per_minute(6); fault::Kind::ALL.len()],
             kmsg_lost: Limiter::per_minute(6),
             degraded: Limiter::per_minute(6),
             config: Limiter::per_minute(20),
@@ -156,6 +173,24 @@ impl Voice {
         });
     }
 
+    /// A kernel message that explains a death.
+    pub fn fault(&mut self, fault: &Fault<'_>, told: Told<'_>, now: Duration) {
+        let limiter = FAULTS.iter().zip(&mut self.limits.faults).find(|((kind, ..), _)| *kind == fault.kind);
+        let Some(((_, kind, _), limiter)) = limiter else { return };
+        if !limiter.allows(now) {
+            return;
+        }
+        let suppressed = limiter.suppressed();
+        self.line(*kind, |line, _| {
+            line.number(field::OLD, told.is_old.then_some(1_u64))
+                .text(field::COMM, fault.comm)
+                .text(field::DEV, fault.dev)
+                .number(field::SUPPRESSED, Some(suppressed))
+                .number(field::KTS, Some(told.time_us / 1_000_000))
+                .text(field::MSG, Some(told.text));
+        });
+    }
+
     /// So many records of the kernel were overwritten unread.
     pub fn lost(&mut self, count: u64, now: Duration) {
         if !self.limits.kmsg_lost.allows(now) {
@@ -234,6 +269,9 @@ impl Limits {
             (field::SUPPRESSED_CONFIG, &self.config),
         ];
         for (field, limiter) in kinds {
+            line.number(field, Some(limiter.suppressed()));
+        }
+        for ((_, _, field), limiter) in FAULTS.iter().zip(&self.faults) {
             line.number(field, Some(limiter.suppressed()));
         }
     }

@@ -322,6 +322,29 @@ fn a_watched_path_that_is_not_there_is_told() {
 }
 
 #[test]
+fn other_words_of_the_kernel_are_told_by_kind_and_each_kind_within_its_limit() {
+    let root = root("idle/after");
+    let words = [
+        "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [cc1plus:77]",
+        "EXT4-fs error (device vda1): ext4_find_entry:1455: inode #2: comm ls: reading",
+        "an ordinary message",
+    ];
+    let segv = "node[7]: segfault at 0 ip 1 sp 2 error 4 in node[1+2]";
+    let records = words.into_iter().chain(std::iter::repeat_n(segv, 9)).enumerate();
+    let records: String = records.map(|(at, text)| format!("4,{at},99000000,-;{text}\n")).collect();
+    fs::write(root.path().join("dev/kmsg"), records).unwrap();
+    let lines = once(root.path(), &[]);
+    let of = |event: &str| lines.iter().filter(|line| line.is(Some(event))).collect::<Vec<_>>();
+    assert_shows(
+        of("kmsg.lockup")[0],
+        &[(field::COMM, "cc1plus"), (field::KTS, "99"), (field::MSG, words[0]), (field::OLD, "1")],
+    );
+    assert_shows(of("kmsg.fs")[0], &[(field::DEV, "vda1"), (field::COMM, "-")]);
+    assert_eq!((of("kmsg.segv").len(), of("kmsg.lockup").len(), of("kmsg.fs").len()), (6, 1, 1));
+    assert_shows(of("stop")[0], &[(field::SUPPRESSED_KMSG_SEGV, "3"), (field::SUPPRESSED_KMSG_FS, "-")]);
+}
+
+#[test]
 fn a_hostile_process_name_forges_nothing() {
     let root = root("idle/after");
     let name = r#"a" run=evil b\x0aR"#;
