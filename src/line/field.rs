@@ -89,6 +89,8 @@ pub enum Kind {
     About,
     /// The last line of a run that could still speak.
     Stop,
+    /// An OOM counter moved.
+    Oom,
     /// The kernel killed a process for memory.
     KmsgOom,
     /// A task has waited for input, output or a lock for minutes.
@@ -119,11 +121,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Sample,
         Self::Start,
         Self::About,
         Self::Stop,
+        Self::Oom,
         Self::KmsgOom,
         Self::KmsgHung,
         Self::KmsgLockup,
@@ -147,6 +150,7 @@ impl Kind {
             Self::Start => Some("start"),
             Self::About => Some("about"),
             Self::Stop => Some("stop"),
+            Self::Oom => Some("oom"),
             Self::KmsgOom => Some("kmsg.oom"),
             Self::KmsgHung => Some("kmsg.hung"),
             Self::KmsgLockup => Some("kmsg.lockup"),
@@ -171,6 +175,9 @@ impl Kind {
             Self::Start => "The first line of a run: the guest, the settings, what can be read in it.",
             Self::About => "The short of `start`, every five minutes, for trails that lost their beginning.",
             Self::Stop => "The last line of a run that could still speak.",
+            Self::Oom => {
+                "An OOM counter moved: told by the counters alone, so also where the kernel's messages are denied."
+            }
             Self::KmsgOom => "The kernel killed a process for memory; one line a victim.",
             Self::KmsgHung => "A task has waited for input, output or a lock for minutes.",
             Self::KmsgLockup => "A CPU has not scheduled, or not taken interrupts, for many seconds.",
@@ -247,7 +254,7 @@ fields! {
     MEM_LIMIT "mem.limit" Text(20), Known, [Start, About], "", "the memory limit of that level in bytes; none, unknown";
     CPU_QUOTA "cpu.quota" Text(20), Known, [Start], "", "CPUs that the tightest quota allows, two decimals; none, unknown";
     PSI "psi" Text(16), Known, [Start, About], "", "pressure stall information: on, off (in the kernel), denied, unsupported, unknown (no /proc in view), broken";
-    KMSG "kmsg" Text(8), Known, [Start, About], "", "the kernel's messages, /dev/kmsg: on, denied, absent, broken";
+    KMSG "kmsg" Text(8), Known, [Start, About, Oom], "", "start, about: the kernel's messages, /dev/kmsg: on, denied, absent, broken; oom: whether they tell the kills too: agrees, missing, unread";
     MEM_OOM_GROUP "mem.oom.group" Count, Known, [Start], "1", "memory.oom.group of the watched cgroup: 1, one kill takes all of it";
     CAPS "caps" Text(64), Known, [Start], "", "which of syslog, sys_resource, sys_nice and ipc_lock the probe has; none";
     SUPPORTS "supports" Text(512), Known, [Start, About], "", "the keys printed only over 0 that this guest can tell: one of them missing in a sample means zero";
@@ -317,6 +324,8 @@ fields! {
     VICTIM_PID "victim.pid" Count, Known, [KmsgOom], "4194304", "its pid in the initial pid namespace, not the probe's";
     VICTIM_RSS "victim.rss.kb" Kib, Known, [KmsgOom], "67108864", "its resident memory: anon-rss, file-rss and shmem-rss";
     VICTIM_ADJ "victim.adj" Count, Known, [KmsgOom], "-1000", "its oom_score_adj (5.4 on)";
+    SOURCE "source" Text(4), Known, [Oom], "", "whose counter: own (the watched cgroup), tree (its topmost visible ancestor: a sidecar, when own did not move), vm (the whole guest)";
+    DELTA "delta" Count, Known, [Oom], "9999", "kills since the last sample; 0: the limit was met and nothing was killed";
     COMM "comm" Text(64), Known, [KmsgHung, KmsgLockup, KmsgAlloc, KmsgSegv], "", "the process that it is about";
     DEV "dev" Text(64), Known, [KmsgIo, KmsgFs], "", "the device that it is about";
     WHAT "what" Text(320), Known, [Degraded], "", "the sources, or a watched path";
@@ -327,7 +336,8 @@ fields! {
     COUNT "count" Count, Known, [KmsgLost], "999999999", "records lost";
     REASON "reason" Text(16), Known, [Stop], "", "sigterm, sigint, parent_exit, stdout_closed, samples";
     SAMPLES "samples" Count, Known, [Stop], "999999999", "sample lines made in this run";
-    SUPPRESSED "suppressed" Count, OverZero, [KmsgOom, KmsgHung, KmsgLockup, KmsgRcu, KmsgIo, KmsgFs, KmsgAlloc, KmsgSegv, KmsgBalloon, KmsgPanic, KmsgLost, Degraded, Config], "999999999", "lines of this kind held back by its limit, since the run began";
+    SUPPRESSED "suppressed" Count, OverZero, [Oom, KmsgOom, KmsgHung, KmsgLockup, KmsgRcu, KmsgIo, KmsgFs, KmsgAlloc, KmsgSegv, KmsgBalloon, KmsgPanic, KmsgLost, Degraded, Config], "999999999", "lines of this kind held back by its limit, since the run began";
+    SUPPRESSED_OOM "suppressed.oom" Count, OverZero, [About, Stop], "999999999", "oom lines held back";
     SUPPRESSED_KMSG_OOM "suppressed.kmsg.oom" Count, OverZero, [About, Stop], "999999999", "kmsg.oom lines held back";
     SUPPRESSED_KMSG_HUNG "suppressed.kmsg.hung" Count, OverZero, [About, Stop], "999999999", "kmsg.hung lines held back";
     SUPPRESSED_KMSG_LOCKUP "suppressed.kmsg.lockup" Count, OverZero, [About, Stop], "999999999", "kmsg.lockup lines held back";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::fixed::Fixed;
+use super::sample::Sample;
 use super::source::kmsg::{OomRecord, Scope, Victim};
 
 /// How long a group kill may take from one member to the next, by the kernel's clock.
@@ -164,6 +165,76 @@ impl Told<'_> {
     }
 }
 
+/// Whose OOM counter moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// The watched cgroup's.
+    Own,
+    /// Its topmost visible ancestor's.
+    Tree,
+    /// The whole guest's.
+    Vm,
+}
+
+impl Counter {
+    /// As the line names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Tree => "tree",
+            Self::Vm => "vm",
+        }
+    }
+}
+
+/// Which OOM counters moved between two samples, and by how many kills. One that went back did not move.
+pub fn moved(before: &Sample, now: &Sample) -> impl Iterator<Item = (Counter, u64)> + Clone {
+    let grown = |of: fn(&Sample) -> Option<u64>| of(now)?.checked_sub(of(before)?);
+    let same_files = before.cgroup.files_id == now.cgroup.files_id;
+    let own = grown(|sample| sample.cgroup.events.oom_kill);
+    let met = grown(|sample| sample.cgroup.events.oom).filter(|grown| *grown > 0);
+    // v2 counts the limit and the kills apart: the one can move without the other.
+    let own = own.filter(|kills| *kills > 0 || met.is_some()).filter(|_| same_files);
+    let tree = grown(|sample| sample.cgroup.tree_oom_kill).filter(|kills| *kills > 0 && same_files);
+    let vm = grown(|sample| sample.vmstat.oom_kill).filter(|kills| *kills > 0);
+    let all = [(Counter::Own, own), (Counter::Tree, tree), (Counter::Vm, vm)];
+    all.into_iter().filter_map(|(counter, kills)| Some((counter, kills?)))
+}
+
+/// Whether the kernel's messages tell the kills that a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    /// They tell as many or more.
+    Agrees,
+    /// They tell fewer: some were overwritten, or printed too late.
+    Missing,
+    /// They cannot be read.
+    Unread,
+}
+
+impl Agreement {
+    /// Of so many kills that a counter counts and so many that were told; `None` told where nothing can be.
+    #[must_use]
+    pub fn of(counted: u64, told: Option<u64>) -> Self {
+        match told {
+            None => Self::Unread,
+            Some(told) if told >= counted => Self::Agrees,
+            Some(_) => Self::Missing,
+        }
+    }
+
+    /// As the line names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Agrees => "agrees",
+            Self::Missing => "missing",
+            Self::Unread => "unread",
+        }
+    }
+}
+
 /// How many lines of one kind may be written in a window of time.
 #[derive(Clone, Copy, Debug)]
 pub struct Limiter {
@@ -283,6 +354,41 @@ mod tests {
         // The kernel leaves out the choice of a quick second kill: its cgroup is not known.
         let second = "Memory cgroup out of memory: Killed process 173 (hog) total-vm:1kB, anon-rss:5kB";
         assert_eq!(kills(&[INVOKED, CHOSEN, KILLED, second]), ["cgroup hog 172 /r 5", "cgroup hog 173 - 5"]);
+    }
+
+    /// A sample whose counters are own `oom` and `oom_kill`, the tree's and the guest's kills.
+    fn counts(files_id: u32, [oom, own, tree, vm]: [u64; 4]) -> Sample {
+        let mut sample = Sample::default();
+        sample.cgroup.files_id = files_id;
+        sample.cgroup.events.oom = Some(oom);
+        sample.cgroup.events.oom_kill = Some(own);
+        sample.cgroup.tree_oom_kill = Some(tree);
+        sample.vmstat.oom_kill = Some(vm);
+        sample
+    }
+
+    #[test]
+    fn counters_that_moved_are_told_each() {
+        let before = counts(1, [1, 1, 1, 1]);
+        let of = |now: &Sample| {
+            moved(&before, now).map(|(counter, kills)| format!("{} {kills}", counter.name())).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&before), [""; 0]);
+        assert_eq!(of(&counts(1, [2, 2, 2, 2])), ["own 1", "tree 1", "vm 1"]);
+        assert_eq!(of(&counts(1, [1, 1, 3, 3])), ["tree 2", "vm 2"], "a sidecar's");
+        assert_eq!(of(&counts(1, [4, 1, 1, 1])), ["own 0"], "the limit was met and nothing killed");
+        assert_eq!(of(&counts(1, [0, 0, 0, 0])), [""; 0], "they went back");
+        assert_eq!(of(&counts(2, [9, 9, 9, 2])), ["vm 1"], "another cgroup's are not compared");
+        assert_eq!(of(&Sample::default()), [""; 0]);
+    }
+
+    #[test]
+    fn kills_are_held_against_the_kernels_messages() {
+        let of = |counted, told| Agreement::of(counted, told).name();
+        assert_eq!(
+            [of(2, Some(2)), of(2, Some(1)), of(2, None), of(0, Some(0))],
+            ["agrees", "missing", "unread", "agrees"]
+        );
     }
 
     #[test]

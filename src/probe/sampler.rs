@@ -8,7 +8,7 @@ use crate::line::RunId;
 
 use super::cgroup_files::{self, CgroupFiles};
 use super::config::{Adjusted, Config};
-use super::event::{OomJoiner, Told};
+use super::event::{self, Agreement, OomJoiner, Told};
 use super::guest::{self, Guest};
 use super::kernel::{KernelFile, Root, Trouble};
 use super::levels::Target;
@@ -26,6 +26,9 @@ use super::watch::kmsg::{Event, Kmsg};
 /// How often the short of the start line is repeated.
 const ABOUT_EVERY: Duration = Duration::from_secs(300);
 
+/// How many times as many records as are read at one wake-up are read to find a kill that was counted.
+const KMSG_WAKES: usize = 8;
+
 /// How long the last lines may take to get out.
 const LAST_WORDS: Duration = Duration::from_millis(60);
 
@@ -42,6 +45,8 @@ pub struct Sampler {
     slow: Option<Slow>,
     kmsg: Result<Kmsg, Trouble>,
     joiner: OomJoiner,
+    /// Kills that the kernel's messages told since the last sample.
+    kills_told: u64,
     /// What has been told of each source and watched path, so that only changes are told again.
     told: Health,
     told_disks: Vec<Option<Trouble>>,
@@ -77,6 +82,7 @@ impl Sampler {
             sources: Sources::open(&root, files),
             slow,
             joiner: OomJoiner::default(),
+            kills_told: 0,
             told: Health::default(),
             told_disks: Vec::with_capacity(slow::MOST_USUAL_PATHS + config.watch.len()),
             told_hung: false,
@@ -151,6 +157,7 @@ impl Sampler {
         let paths = disks.map_or(&[][..], |disks| &disks.paths);
         self.voice.sample(&readings, self.config.fields, paths);
         self.samples += 1;
+        self.tell_oom();
         std::mem::swap(&mut self.before, &mut self.now);
         self.tell_health();
         if self.elapsed() >= self.about_at {
@@ -163,14 +170,17 @@ impl Sampler {
     pub fn read_kmsg(&mut self) -> bool {
         let now = self.elapsed();
         let Ok(kmsg) = &mut self.kmsg else { return false };
-        let (voice, joiner) = (&mut self.voice, &mut self.joiner);
+        let (voice, joiner, kills_told) = (&mut self.voice, &mut self.joiner, &mut self.kills_told);
         let read = kmsg.read(|event| match event {
             Event::Lost(count) => voice.lost(count, now),
             Event::Record { text, time_us, is_old } => {
                 let told = Told { time_us, text, is_old };
                 if let Some(record) = kmsg::parse_oom(text) {
                     let kills = joiner.take(record, told, now);
-                    kills.iter().flatten().for_each(|kill| voice.kill(kill, now));
+                    for kill in kills.iter().flatten() {
+                        *kills_told += u64::from(!kill.is_old);
+                        voice.kill(kill, now);
+                    }
                 } else if let Some(fault) = fault::parse(text) {
                     voice.fault(&fault, told, now);
                 }
@@ -223,6 +233,20 @@ impl Sampler {
             let used = "nothing, until it is in view".to_owned();
             self.tell_config(&Adjusted { key: self.config.target_key.to_owned(), given, used });
         }
+    }
+
+    /// Tells the OOM counters that moved, each held against the kernel's messages.
+    fn tell_oom(&mut self) {
+        if event::moved(&self.before, &self.now).next().is_some() {
+            // The kernel counts first and prints then. Not for ever: others may be flooding the ring.
+            let _ = (0..KMSG_WAKES).find(|_| !self.read_kmsg());
+            let now = self.elapsed();
+            let told = self.kmsg.is_ok().then_some(self.kills_told);
+            for (counter, kills) in event::moved(&self.before, &self.now) {
+                self.voice.oom(counter, kills, Agreement::of(kills, told), now);
+            }
+        }
+        self.kills_told = 0;
     }
 
     /// The first reading, from which the first percentages are taken.

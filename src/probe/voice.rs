@@ -8,7 +8,7 @@ use crate::line::{Encoder, LineBuilder, RunId};
 
 use super::cgroup_files::Selection;
 use super::config::{Adjusted, Config, Fields};
-use super::event::{Kill, Limiter, Told};
+use super::event::{Agreement, Counter, Kill, Limiter, Told};
 use super::guest::Guest;
 use super::kernel::Trouble;
 use super::report::{self, Keys, Readings};
@@ -62,6 +62,7 @@ pub struct Voice {
 #[derive(Debug)]
 struct Limits {
     about: Limiter,
+    oom: Limiter,
     kmsg_oom: Limiter,
     /// One for each kind of fault, in their order.
     faults: [Limiter; fault::Kind::ALL.len()],
@@ -76,6 +77,7 @@ impl Voice {
     pub fn new(run: RunId, stdout: Stdout) -> Self {
         let limits = Limits {
             about: Limiter::per_hour(12),
+            oom: Limiter::per_minute(20),
             kmsg_oom: Limiter::per_minute(20),
             faults: [Limiter::per_minute(6); fault::Kind::ALL.len()],
             kmsg_lost: Limiter::per_minute(6),
@@ -151,6 +153,19 @@ impl Voice {
                 .number(field::MEM_PEAK, mem_peak)
                 .number(field::SINK_STDOUT_DROPPED, Some(dropped));
             limits.put(line);
+        });
+    }
+
+    /// An OOM counter moved, by so many kills.
+    pub fn oom(&mut self, counter: Counter, kills: u64, kmsg: Agreement, now: Duration) {
+        if !self.limits.oom.allows(now) {
+            return;
+        }
+        self.line(Kind::Oom, |line, limits| {
+            line.text(field::SOURCE, Some(counter.name()))
+                .number(field::DELTA, Some(kills))
+                .text(field::KMSG, Some(kmsg.name()))
+                .number(field::SUPPRESSED, Some(limits.oom.suppressed()));
         });
     }
 
@@ -262,7 +277,8 @@ impl Voice {
 
 impl Limits {
     fn put(&self, line: &mut LineBuilder<'_>) {
-        let kinds: [(&Field, &Limiter); 4] = [
+        let kinds: [(&Field, &Limiter); 5] = [
+            (field::SUPPRESSED_OOM, &self.oom),
             (field::SUPPRESSED_KMSG_OOM, &self.kmsg_oom),
             (field::SUPPRESSED_KMSG_LOST, &self.kmsg_lost),
             (field::SUPPRESSED_DEGRADED, &self.degraded),

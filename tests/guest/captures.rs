@@ -322,6 +322,20 @@ fn a_watched_path_that_is_not_there_is_told() {
 }
 
 #[test]
+fn a_counter_that_moves_is_told_where_the_kernels_messages_are_not() {
+    let root = root("oom-sidecar/before");
+    fs::remove_file(root.path().join("dev/kmsg")).unwrap();
+    let probe = Probe::start(&["--root", root.path().to_str().unwrap(), "--interval", "1"]);
+    probe.next_of(None);
+    // In place: the probe keeps it open.
+    let after = fs::read(captures().join("oom-sidecar/during/proc/vmstat")).unwrap();
+    fs::write(root.path().join("proc/vmstat"), after).unwrap();
+    let told = probe.next_of(Some("oom"));
+    assert_shows(&told, &[(field::SOURCE, "vm"), (field::DELTA, "1"), (field::KMSG, "unread")]);
+    assert_shows(&probe.next_of(None), &[(field::OOM_KILL, "0"), (field::VM_OOM_KILL, "1")]);
+}
+
+#[test]
 fn other_words_of_the_kernel_are_told_by_kind_and_each_kind_within_its_limit() {
     let root = root("idle/after");
     let words = [

@@ -75,6 +75,10 @@ fn a_kill_at_the_limit_is_told_at_once_and_counted() {
     assert_eq!(kill.text_of(field::VICTIM_COMM).as_deref(), Some("tail"));
     assert_eq!(kill.text_of(field::OLD), None);
     assert_eq!(probe.next_of(None).scaled(field::OOM_KILL), Some(before + 1));
+    let own = std::iter::repeat_with(|| probe.next_of(Some("oom")))
+        .find(|oom| oom.text_of(field::SOURCE).as_deref() == Some("own"));
+    assert_eq!(own.as_ref().and_then(|oom| oom.scaled(field::DELTA)), Some(1));
+    assert_eq!(own.and_then(|oom| oom.text_of(field::KMSG)).as_deref(), Some("agrees"));
     drop(probe);
     // Whoever comes later looks back.
     let (lines, _) = Probe::start(&["--once"]).finish();
