@@ -190,11 +190,29 @@ const V1_MEMORY: MemoryNames = MemoryNames {
     events: "memory.oom_control",
 };
 
+impl Selection {
+    /// Whether the OOM counters are of the same cgroups.
+    #[must_use]
+    pub fn has_counters_of(&self, other: &Self) -> bool {
+        let of = |selection: &Self| (selection.is_gone, selection.own_dir.clone(), selection.tree_dir.clone());
+        of(self) == of(other)
+    }
+}
+
+/// Numbers that tell one set of files from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// Another for each other selection.
+    pub selection: u32,
+    /// Another when the OOM counters are of other cgroups.
+    pub counters: u32,
+}
+
 /// The files of a selection, open.
 #[derive(Debug)]
 pub struct CgroupFiles {
-    /// Another number for each other selection.
-    pub id: u32,
+    /// Which set this is.
+    pub ids: Ids,
     /// What they were opened for.
     pub selection: Selection,
     pub(super) is_v1: bool,
@@ -216,7 +234,7 @@ pub struct CgroupFiles {
 impl CgroupFiles {
     /// Opens what a selection names. A folder that is not in view gives files that are absent.
     #[must_use]
-    pub fn open(root: &Root, selection: Selection, id: u32) -> Self {
+    pub fn open(root: &Root, selection: Selection, ids: Ids) -> Self {
         let names = if selection.is_v1 { V1_MEMORY } else { V2_MEMORY };
         let open = |dir: &Path, name: &str| match dir.as_os_str().is_empty() {
             true => KernelFile::unavailable(selection.trouble),
@@ -224,7 +242,7 @@ impl CgroupFiles {
         };
         let mem = |name| open(&selection.mem_dir, name);
         Self {
-            id,
+            ids,
             is_v1: selection.is_v1,
             mem_current: mem(names.current),
             mem_peak: mem(names.peak),
@@ -241,6 +259,12 @@ impl CgroupFiles {
             pids_events_own: open(&selection.pids_own_dir, "pids.events"),
             selection,
         }
+    }
+
+    /// Whether something kept them from being found or opened, as too few descriptors or a process that ended do.
+    #[must_use]
+    pub fn are_hampered(&self) -> bool {
+        self.selection.trouble.is_some() || self.files().any(KernelFile::is_broken)
     }
 
     /// All of them.

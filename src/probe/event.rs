@@ -191,7 +191,7 @@ impl Counter {
 /// Which OOM counters moved between two samples, and by how many kills. One that went back did not move.
 pub fn moved(before: &Sample, now: &Sample) -> impl Iterator<Item = (Counter, u64)> + Clone {
     let grown = |of: fn(&Sample) -> Option<u64>| of(now)?.checked_sub(of(before)?);
-    let same_files = before.cgroup.files_id == now.cgroup.files_id;
+    let same_files = before.cgroup.counters_id == now.cgroup.counters_id;
     let own = grown(|sample| sample.cgroup.events.oom_kill);
     let met = grown(|sample| sample.cgroup.events.oom).filter(|grown| *grown > 0);
     // v2 counts the limit and the kills apart: the one can move without the other.
@@ -256,6 +256,12 @@ impl Limiter {
     #[must_use]
     pub const fn per_hour(most: u32) -> Self {
         Self { window: Duration::from_secs(3600), ..Self::per_minute(most) }
+    }
+
+    /// Whether one more could be written now. For what is asked again until it can.
+    #[must_use]
+    pub fn has_room(&self, now: Duration) -> bool {
+        self.written < self.most || self.began.is_none_or(|began| now.saturating_sub(began) >= self.window)
     }
 
     /// Whether one more may be written now; one that may not is counted.
@@ -357,9 +363,9 @@ mod tests {
     }
 
     /// A sample whose counters are own `oom` and `oom_kill`, the tree's and the guest's kills.
-    fn counts(files_id: u32, [oom, own, tree, vm]: [u64; 4]) -> Sample {
+    fn counts(counters_id: u32, [oom, own, tree, vm]: [u64; 4]) -> Sample {
         let mut sample = Sample::default();
-        sample.cgroup.files_id = files_id;
+        sample.cgroup.counters_id = counters_id;
         sample.cgroup.events.oom = Some(oom);
         sample.cgroup.events.oom_kill = Some(own);
         sample.cgroup.tree_oom_kill = Some(tree);

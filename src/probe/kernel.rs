@@ -164,6 +164,12 @@ impl KernelFile {
         self.file.is_ok()
     }
 
+    /// Whether it is there and could not be opened.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        matches!(self.file, Err(Trouble::Broken(_)))
+    }
+
     /// Reads its whole lines from its beginning. A file too long for the buffer is cut behind its last whole line.
     ///
     /// # Errors

@@ -90,7 +90,8 @@ impl Sources {
 }
 
 fn read_cgroup(pass: &mut Pass, files: &CgroupFiles, cgroup: &mut Cgroup) {
-    cgroup.files_id = files.id;
+    cgroup.files_id = files.ids.selection;
+    cgroup.counters_id = files.ids.counters;
     let limit = |limit: Option<Limit>| limit.and_then(Limit::at);
     cgroup.mem_current = pass.take(Id::MemoryCurrent, &files.mem_current, cgroup::parse_count);
     cgroup.mem_peak = pass.take(Id::MemoryPeak, &files.mem_peak, cgroup::parse_count);
@@ -111,7 +112,8 @@ fn read_cgroup(pass: &mut Pass, files: &CgroupFiles, cgroup: &mut Cgroup) {
 
 /// One trouble among the levels is the source's; no level with a quota file is a source that is not there.
 fn read_throttling(pass: &mut Pass, files: &CgroupFiles, cgroup: &mut Cgroup) {
-    let mut health = if files.cpu_stat.is_empty() { Err(Trouble::Absent(Errno::NOENT)) } else { Ok(()) };
+    let none = files.selection.trouble.unwrap_or(Trouble::Absent(Errno::NOENT));
+    let mut health = if files.cpu_stat.is_empty() { Err(none) } else { Ok(()) };
     cgroup.throttling.clear();
     for file in &files.cpu_stat {
         cgroup.throttling.push(pass.take(Id::CpuStat, file, cgroup::parse_throttling));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::time::Timespec;
 
@@ -22,6 +23,9 @@ use super::watch::timer::Timer;
 
 /// From the baseline to the first sample, so that the first percentages are real.
 const FIRST_SPAN: Duration = Duration::from_millis(200);
+
+/// How long to wait where poll cannot.
+const WITHOUT_POLL: Duration = Duration::from_millis(50);
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +103,7 @@ pub fn run(config: Config, run: RunId, stdout: File, signals: &Signals) -> std::
     watches.timer.set(schedule.due());
     // What the ring holds of the last minute, as far as it comes in before the first sample.
     while sampler.read_kmsg() && sampler.elapsed() < schedule.due() {}
+    sampler.end_look_back();
     let reason = loop {
         let now = sampler.elapsed();
         if now >= schedule.due() {
@@ -162,9 +167,16 @@ fn wait(sampler: &mut Sampler, watches: &Watches<'_>) -> Option<Reason> {
             poll_in(sampler.kmsg().and_then(Kmsg::fd), signals),
             PollFd::from_borrowed_fd(sampler.stdout_fd(), stdout_wants),
         ];
-        // Interrupted, or the kernel is out of memory: the caller comes again.
-        rustix::event::poll(&mut fds, timeout.as_ref()).ok()?;
-        fds.map(|fd| fd.revents())
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => fds.map(|fd| fd.revents()),
+            // Interrupted: the caller comes again.
+            Err(Errno::INTR) => return None,
+            // The kernel is out of memory, or the limit of open files was lowered: what matters is asked for by itself.
+            Err(_) => {
+                std::thread::sleep(WITHOUT_POLL);
+                [PollFlags::empty(), PollFlags::IN, PollFlags::empty(), PollFlags::IN, PollFlags::OUT]
+            }
+        }
     };
     if !signal.is_empty()
         && let Some(reason) = signals.next().and_then(reason_of)

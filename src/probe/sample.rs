@@ -45,6 +45,8 @@ pub struct Sample {
 pub struct Cgroup {
     /// Which set of files they are from: rates are not taken across two sets.
     pub files_id: u32,
+    /// Which cgroups the OOM counters are of.
+    pub counters_id: u32,
     /// Used memory in bytes.
     pub mem_current: Option<u64>,
     /// The most that was used.

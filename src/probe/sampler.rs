@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::line::RunId;
 
-use super::cgroup_files::{self, CgroupFiles};
+use super::cgroup_files::{self, CgroupFiles, Ids};
 use super::config::{Adjusted, Config};
 use super::event::{self, Agreement, OomJoiner, Told};
 use super::guest::{self, Guest};
@@ -19,6 +19,7 @@ use super::sample::Sample;
 use super::sink::stdout::Stdout;
 use super::slow::{self, Exchanged, Slow, UsualPaths, Work};
 use super::source::disk::Fullest;
+use super::source::kmsg::OomRecord;
 use super::source::{Health, Id, fault, kmsg};
 use super::voice::{About, Voice};
 use super::watch::kmsg::{Event, Kmsg};
@@ -51,6 +52,7 @@ pub struct Sampler {
     told: Health,
     told_disks: Vec<Option<Trouble>>,
     told_hung: bool,
+    told_kmsg: bool,
     before: Sample,
     now: Sample,
     totals: Totals,
@@ -65,7 +67,8 @@ impl Sampler {
     pub fn start(config: Config, run: RunId, stdout: Stdout) -> Self {
         let started = Instant::now();
         let root = Root::new(config.root.clone().unwrap_or_else(|| "/".into()));
-        let files = Box::new(CgroupFiles::open(&root, cgroup_files::select(&root, &config.target), 0));
+        let selection = cgroup_files::select(&root, &config.target);
+        let files = Box::new(CgroupFiles::open(&root, selection, Ids::default()));
         let work = Work {
             root: root.clone(),
             target: config.target.clone(),
@@ -86,6 +89,7 @@ impl Sampler {
             told: Health::default(),
             told_disks: Vec::with_capacity(slow::MOST_USUAL_PATHS + config.watch.len()),
             told_hung: false,
+            told_kmsg: false,
             before: Sample::default(),
             now: Sample::default(),
             totals: Totals::default(),
@@ -96,6 +100,7 @@ impl Sampler {
         };
         sampler.baseline();
         sampler.told = sampler.sources.health().clone();
+        sampler.told_kmsg = sampler.kmsg.is_err();
         sampler.tell_about(Voice::start);
         for adjusted in sampler.config.adjusted.clone() {
             sampler.tell_config(&adjusted);
@@ -176,11 +181,10 @@ impl Sampler {
             Event::Record { text, time_us, is_old } => {
                 let told = Told { time_us, text, is_old };
                 if let Some(record) = kmsg::parse_oom(text) {
+                    // Each record: of a group kill the kernel counts and tells the first victim twice.
+                    *kills_told += u64::from(!is_old && matches!(record, OomRecord::Killed(_)));
                     let kills = joiner.take(record, told, now);
-                    for kill in kills.iter().flatten() {
-                        *kills_told += u64::from(!kill.is_old);
-                        voice.kill(kill, now);
-                    }
+                    kills.iter().flatten().for_each(|kill| voice.kill(kill, now));
                 } else if let Some(fault) = fault::parse(text) {
                     voice.fault(&fault, told, now);
                 }
@@ -188,9 +192,15 @@ impl Sampler {
         });
         read.unwrap_or_else(|trouble| {
             self.kmsg = Err(trouble);
-            self.voice.degraded("kmsg", Some(trouble), now);
             false
         })
+    }
+
+    /// What comes from the kernel from now on is new, although the ring was not read to its end.
+    pub fn end_look_back(&mut self) {
+        if let Ok(kmsg) = &mut self.kmsg {
+            kmsg.end_look_back();
+        }
     }
 
     /// Tells the kill that was announced and whose record did not come.
@@ -237,16 +247,21 @@ impl Sampler {
 
     /// Tells the OOM counters that moved, each held against the kernel's messages.
     fn tell_oom(&mut self) {
-        if event::moved(&self.before, &self.now).next().is_some() {
-            // The kernel counts first and prints then. Not for ever: others may be flooding the ring.
-            let _ = (0..KMSG_WAKES).find(|_| !self.read_kmsg());
-            let now = self.elapsed();
-            let told = self.kmsg.is_ok().then_some(self.kills_told);
-            for (counter, kills) in event::moved(&self.before, &self.now) {
-                self.voice.oom(counter, kills, Agreement::of(kills, told), now);
-            }
+        let moved = event::moved(&self.before, &self.now);
+        let Some(most) = moved.map(|(_, kills)| kills).max() else {
+            // A kill that was told is counted by now.
+            self.kills_told = 0;
+            return;
+        };
+        // The kernel counts first and prints then. Not for ever: others may be flooding the ring.
+        let _ = (0..KMSG_WAKES).find(|_| !self.read_kmsg());
+        let now = self.elapsed();
+        let told = self.kmsg.is_ok().then_some(self.kills_told);
+        for (counter, kills) in event::moved(&self.before, &self.now) {
+            self.voice.oom(counter, kills, Agreement::of(kills, told), now);
         }
-        self.kills_told = 0;
+        // What is over was printed behind this sample's reading: the next one counts it.
+        self.kills_told = self.kills_told.saturating_sub(most);
     }
 
     /// The first reading, from which the first percentages are taken.
@@ -271,8 +286,8 @@ impl Sampler {
 
     fn take_new_files(&mut self) {
         let Some(slow) = &mut self.slow else { return };
-        let id = self.sources.cgroup.id;
-        if slow.exchange(&mut self.sources.cgroup) == Exchanged::Yes && id != self.sources.cgroup.id {
+        let ids = self.sources.cgroup.ids;
+        if slow.exchange(&mut self.sources.cgroup) == Exchanged::Yes && ids != self.sources.cgroup.ids {
             self.about_at = self.elapsed();
         }
     }
@@ -294,6 +309,9 @@ impl Sampler {
             for (id, _) in self.sources.health().iter().filter(|(_, other)| *other == health) {
                 self.told.set(id, health);
             }
+        }
+        if let Some(trouble) = self.kmsg.as_ref().err().filter(|_| !self.told_kmsg) {
+            self.told_kmsg = self.voice.degraded("kmsg", Some(*trouble), now);
         }
         self.tell_disks(now);
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::StatVfs;
 
-use super::cgroup_files::{self, CgroupFiles};
+use super::cgroup_files::{self, CgroupFiles, Ids};
 use super::kernel::{Root, Trouble};
 use super::levels::Target;
 use super::source::disk::{self, Counts, Fullest, Room};
@@ -27,6 +27,9 @@ const STACK_BYTES: usize = 256 * 1024;
 
 /// How many paths are watched at most when none is set.
 pub const MOST_USUAL_PATHS: usize = 4;
+
+/// No path is being asked about.
+const NO_PATH: usize = usize::MAX;
 
 /// What is done on the thread.
 #[derive(Clone, Debug)]
@@ -105,7 +108,8 @@ impl Slow {
         let (pace, started) = (work.pace, Instant::now());
         let worker = Worker {
             selection: first.selection.clone(),
-            id: first.id,
+            ids: first.ids,
+            is_hampered: first.are_hampered(),
             work,
             board: Arc::clone(&board),
             shared: Arc::clone(&shared),
@@ -171,7 +175,9 @@ pub enum Exchanged {
 struct Worker {
     work: Work,
     selection: cgroup_files::Selection,
-    id: u32,
+    ids: Ids,
+    /// Whether the files in use are not all that there could be.
+    is_hampered: bool,
     board: Arc<Mutex<Board>>,
     shared: Arc<Shared>,
     watched: Vec<PathBuf>,
@@ -197,14 +203,24 @@ impl Worker {
     fn look_at_levels(&mut self, asked: bool) {
         let selection = cgroup_files::select(&self.work.root, &self.work.target);
         let is_other = selection != self.selection;
-        if is_other {
-            self.id = self.id.wrapping_add(1);
-            self.selection = selection.clone();
+        if !asked && !is_other {
+            return;
         }
-        if asked || is_other {
-            let files = Box::new(CgroupFiles::open(&self.work.root, selection, self.id));
-            self.on_board(|board| board.files.replace(files));
+        let mut ids = self.ids;
+        ids.selection = ids.selection.wrapping_add(u32::from(is_other));
+        ids.counters = ids.counters.wrapping_add(u32::from(!selection.has_counters_of(&self.selection)));
+        let files = Box::new(CgroupFiles::open(&self.work.root, selection, ids));
+        // Whatever keeps them from being opened now (no descriptors, no memory, a process that ended): those that are
+        // open are better.
+        let is_hampered = files.are_hampered();
+        if is_hampered && !self.is_hampered {
+            self.shared.reopen.fetch_or(asked, Ordering::AcqRel);
+            return;
         }
+        self.is_hampered = is_hampered;
+        self.ids = ids;
+        self.selection = files.selection.clone();
+        self.on_board(|board| board.files.replace(files));
     }
 
     /// Tells the paths before the first of them is asked about, so that one that hangs has a name.
@@ -224,6 +240,7 @@ impl Worker {
             rustix::fs::statvfs(path).map(|found| disk::room(counts(&found))).map_err(Trouble::of)
         });
         let rooms: Vec<Result<Option<Room>, Trouble>> = rooms.collect();
+        self.shared.asking.store(NO_PATH, Ordering::Release);
         let known: Vec<Option<Room>> = rooms.iter().map(|room| room.ok().flatten()).collect();
         let fullest = disk::fullest(&known, self.kept);
         self.kept = fullest.disk.map(|(at, _)| at);
@@ -277,7 +294,7 @@ mod tests {
 
     fn start(watch: Vec<PathBuf>) -> Slow {
         let root = Root::new("/nowhere".into());
-        let first = CgroupFiles::open(&root, cgroup_files::Selection::default(), 0);
+        let first = CgroupFiles::open(&root, cgroup_files::Selection::default(), Ids::default());
         let work =
             Work { root, target: Target::Own, usual_paths: UsualPaths::LeftOut, watch, pace: Duration::from_millis(1) };
         Slow::start(work, &first).unwrap()
@@ -312,8 +329,59 @@ mod tests {
         let _held = board.lock().unwrap();
         let Some(long_ago) = Instant::now().checked_sub(HUNG_AFTER * 2) else { return };
         slow.disks.at = Some(long_ago);
+        slow.shared.asking.store(0, Ordering::Release);
         assert!(matches!(slow.disks(), Err(Trouble::Hung)));
         assert_eq!(slow.hung_path(), Some("/"));
+    }
+
+    /// A worker that is not running, in a root of its own with one cgroup.
+    fn worker(root: &std::path::Path) -> Worker {
+        for (path, text) in [
+            ("proc/self/cgroup", "0::/runner\n"),
+            ("proc/self/mountinfo", "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
+            ("sys/fs/cgroup/runner/cgroup.controllers", "memory\n"),
+            ("sys/fs/cgroup/runner/memory.current", "1\n"),
+        ] {
+            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            std::fs::write(root.join(path), text).unwrap();
+        }
+        let root = Root::new(root.to_owned());
+        let selection = cgroup_files::select(&root, &Target::Own);
+        let (watch, pace) = (Vec::new(), Duration::from_secs(1));
+        Worker {
+            work: Work { root, target: Target::Own, usual_paths: UsualPaths::LeftOut, watch, pace },
+            selection,
+            ids: Ids::default(),
+            is_hampered: false,
+            board: Arc::default(),
+            shared: Arc::default(),
+            watched: Vec::new(),
+            kept: None,
+        }
+    }
+
+    #[test]
+    fn good_files_are_not_given_up_for_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut worker = worker(dir.path());
+        let posted = |worker: &mut Worker, asked| {
+            worker.look_at_levels(asked);
+            worker.on_board(|board| board.files.take()).map(|files| files.ids)
+        };
+        assert_eq!(posted(&mut worker, false), None, "nothing changed");
+        assert_eq!(posted(&mut worker, true), Some(Ids::default()), "asked for");
+        let limit = dir.path().join("sys/fs/cgroup/runner/memory.max");
+        std::fs::write(&limit, "7\n").unwrap();
+        assert_eq!(
+            posted(&mut worker, false),
+            Some(Ids { selection: 1, counters: 0 }),
+            "another limit, the same counters"
+        );
+        std::fs::rename(dir.path().join("proc/self/cgroup"), dir.path().join("away")).unwrap();
+        assert_eq!(posted(&mut worker, true), None, "the look failed");
+        assert!(worker.shared.reopen.load(Ordering::Acquire), "and is made again");
+        std::fs::rename(dir.path().join("away"), dir.path().join("proc/self/cgroup")).unwrap();
+        assert_eq!(posted(&mut worker, true), Some(Ids { selection: 1, counters: 0 }));
     }
 
     #[test]

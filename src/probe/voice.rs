@@ -237,7 +237,8 @@ impl Voice {
         trouble: Option<Trouble>,
         now: Duration,
     ) -> bool {
-        if !self.limits.degraded.allows(now) {
+        // What is held back is not lost: the caller comes again with it.
+        if !self.limits.degraded.has_room(now) || !self.limits.degraded.allows(now) {
             return false;
         }
         self.line(Kind::Degraded, |line, limits| {

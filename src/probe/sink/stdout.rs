@@ -61,6 +61,8 @@ pub struct Stdout {
     /// Of the first line in the queue, so much is already written.
     begun_bytes: usize,
     dropped: u64,
+    /// A line was cut and its end is still to come.
+    owes_newline: bool,
     not_before: Option<Instant>,
 }
 
@@ -88,7 +90,14 @@ impl Stdout {
             FileType::Fifo | FileType::Socket => Out::Direct(file),
             _ => Out::relay(&file).unwrap_or(Out::Waiting(file)),
         };
-        Ok(Self { out, queue: VecDeque::with_capacity(QUEUE_BYTES), begun_bytes: 0, dropped: 0, not_before: None })
+        Ok(Self {
+            out,
+            queue: VecDeque::with_capacity(QUEUE_BYTES),
+            begun_bytes: 0,
+            dropped: 0,
+            owes_newline: false,
+            not_before: None,
+        })
     }
 
     /// Writes a line, now or as soon as there is room. Never waits.
@@ -109,8 +118,13 @@ impl Stdout {
         self.not_before = None;
         while !self.queue.is_empty() {
             let end = self.line_end(0);
-            let parts = parts(self.queue.as_slices(), self.begun_bytes, end);
-            match self.out.write(&parts.map(IoSlice::new)) {
+            let [front, back] = parts(self.queue.as_slices(), self.begun_bytes, end);
+            let owed: &[u8] = if self.owes_newline { b"\n" } else { b"" };
+            let written = self.out.write(&[owed, front, back].map(IoSlice::new)).map(|count| {
+                self.owes_newline &= count == 0;
+                count.saturating_sub(owed.len())
+            });
+            match written {
                 Ok(count) if self.begun_bytes + count < end => self.begun_bytes += count,
                 Ok(_) => self.forget_first(end),
                 Err(Errno::AGAIN) => {
@@ -183,13 +197,10 @@ impl Stdout {
                 self.out = Out::relay(file).or_else(|_| waiting())?;
             }
             _ => {
-                let was_begun = self.begun_bytes > 0;
+                // What is out of it is not to be glued to the next line.
+                self.owes_newline |= self.begun_bytes > 0;
                 self.forget_first(first_line_bytes);
-                self.dropped += u64::from(first_line_bytes > 1);
-                if was_begun {
-                    // What is out of it is not to be glued to the next line.
-                    self.queue.push_front(b'\n');
-                }
+                self.dropped += 1;
             }
         }
         Ok(())
@@ -434,6 +445,18 @@ mod tests {
         write_whole(&file, b"third\n", &mut is_begun).unwrap();
         write_whole(&file, b"fourth\n", &mut is_begun).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"first\nsec\nthird\nfourth\n");
+    }
+
+    #[test]
+    fn a_newline_that_is_owed_comes_with_the_next_line() {
+        let (mut reader, mut stdout) = pipe();
+        stdout.owes_newline = true;
+        stdout.write(b"next\n").unwrap();
+        stdout.write(b"and next\n").unwrap();
+        drop(stdout);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "\nnext\nand next\n");
     }
 
     #[test]

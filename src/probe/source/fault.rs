@@ -90,9 +90,8 @@ fn task(text: &[u8]) -> Option<Fault<'_>> {
     }
     let rest = text.strip_prefix(b"NMI ").unwrap_or(text);
     let rest = rest.strip_prefix(b"watchdog: ").unwrap_or(rest);
-    if rest.starts_with(b"Watchdog detected hard LOCKUP on cpu")
-        || rest.starts_with(b"CPU0: Watchdog detected hard LOCKUP")
-    {
+    let said = rest.strip_prefix(b"CPU").and_then(|rest| after(rest, b": ")).unwrap_or(rest);
+    if said.starts_with(b"Watchdog detected hard LOCKUP on cpu") {
         return Some(Fault { kind: Kind::Lockup, comm: None, dev: None });
     }
     let task = after(rest.strip_prefix(b"BUG: soft lockup - CPU#")?, b"s! [")?;
@@ -104,7 +103,9 @@ fn task(text: &[u8]) -> Option<Fault<'_>> {
 /// `EXT4-fs (D): Remounting filesystem read-only`, and what XFS and Btrfs say in their place.
 fn disk(text: &[u8]) -> Option<Fault<'_>> {
     let fault = |kind, dev| Some(Fault { kind, comm: None, dev: Some(dev) });
-    let request = text.strip_prefix(b"blk_update_request: ").unwrap_or(text);
+    // 5.2 to 5.17, and 4.19 to 5.1.
+    let request = text.strip_prefix(b"blk_update_request: ").or_else(|| text.strip_prefix(b"print_req_error: "));
+    let request = request.unwrap_or(text);
     if let Some(status) = before(request, b" error, dev ")
         && REQUEST_ERRORS.contains(&status)
     {
@@ -113,7 +114,8 @@ fn disk(text: &[u8]) -> Option<Fault<'_>> {
     if let Some(rest) = text.strip_prefix(b"Buffer I/O error on dev ") {
         return fault(Kind::Io, before(rest, b",")?);
     }
-    let device = |marker: &[u8]| before(after(text, marker)?, b")");
+    // Btrfs can have ` state EA` behind the name.
+    let device = |marker: &[u8]| before(after(text, marker)?, b")")?.split(|byte| *byte == b' ').next();
     if text.starts_with(b"EXT4-fs error (device ") || text.starts_with(b"BTRFS error (device ") {
         return fault(Kind::Fs, device(b"(device ")?);
     }
@@ -186,6 +188,9 @@ mod tests {
             ("NMI watchdog: BUG: soft lockup - CPU#3 stuck for 23s! [a [b]:77]", Kind::Lockup, "a [b]"),
             ("NMI watchdog: Watchdog detected hard LOCKUP on cpu 1", Kind::Lockup, ""),
             ("watchdog: Watchdog detected hard LOCKUP on cpu 1", Kind::Lockup, ""),
+            ("watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3", Kind::Lockup, ""),
+            ("print_req_error: I/O error, dev sda, sector 1", Kind::Io, "sda"),
+            ("BTRFS error (device vda1 state EA): Transaction aborted", Kind::Fs, "vda1"),
             ("rcu: INFO: rcu_preempt self-detected stall on CPU", Kind::Rcu, ""),
             ("rcu: INFO: rcu_sched detected stalls on CPUs/tasks:", Kind::Rcu, ""),
             ("rcu: rcu_preempt kthread starved for 5250 jiffies! g1 f0x0", Kind::Rcu, ""),

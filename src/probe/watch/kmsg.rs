@@ -110,6 +110,11 @@ impl Kmsg {
         }
     }
 
+    /// What comes from now on is new, although the ring was not read to its end.
+    pub fn end_look_back(&mut self) {
+        self.is_catching_up = false;
+    }
+
     /// Hands over what has come, oldest first; whether there may be more.
     ///
     /// # Errors
