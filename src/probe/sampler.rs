@@ -396,6 +396,26 @@ mod tests {
         assert!(abouts[0].contains(" psi=unknown ") && abouts[0].contains(" absent=meminfo,stat,"), "{}", abouts[0]);
     }
 
+    /// The kernel counts and tells the first victim of a group kill twice; one line a victim, and nothing is missing.
+    #[test]
+    fn a_group_kill_agrees_with_its_count() {
+        let captured =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/captures/oom-group/after/kmsg"));
+        let captured = captured.unwrap();
+        let mut reads = vec![Err(rustix::io::Errno::AGAIN)];
+        reads.extend(captured.lines().filter(|line| line.contains("oom") || line.contains("Killed")).map(Ok));
+        let lines = lines(|sampler| {
+            sampler.kmsg = Ok(Kmsg::scripted(&reads));
+            assert!(!sampler.read_kmsg(), "the look-back is over");
+            sampler.before.vmstat.oom_kill = Some(0);
+            sampler.now.vmstat.oom_kill = Some(7);
+            sampler.tell_oom();
+        });
+        assert_eq!(lines.iter().filter(|line| line.contains(" event=kmsg.oom ")).count(), 6);
+        let told = lines.iter().find(|line| line.contains(" event=oom ")).unwrap();
+        assert!(told.contains(" source=vm delta=7 kmsg=agrees"), "{told}");
+    }
+
     #[test]
     fn a_guest_where_nothing_can_be_read_still_gets_its_lines() {
         let lines = lines(|sampler| sampler.sample(Duration::ZERO));

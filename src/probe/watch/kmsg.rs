@@ -101,6 +101,13 @@ impl Kmsg {
         Self { from, look_back_to_us, is_catching_up: true, last_seq: None, overran: false, text }
     }
 
+    /// A ring whose reads are these; an EAGAIN is where it has nothing more for now.
+    #[cfg(test)]
+    pub(crate) fn scripted(reads: &[Result<&str, Errno>]) -> Self {
+        let reads = reads.iter().map(|read| read.map(|text| text.as_bytes().to_vec()));
+        Self::new(From::Script(reads.collect::<Vec<_>>().into_iter(), Vec::new()), Some(100_000_000))
+    }
+
     /// What to wait for; `None` for a captured file, which is read at once.
     #[must_use]
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -206,11 +213,6 @@ mod tests {
         told
     }
 
-    fn script(reads: &[Result<&str, Errno>]) -> Kmsg {
-        let reads = reads.iter().map(|read| read.map(|text| text.as_bytes().to_vec()));
-        Kmsg::new(From::Script(reads.collect::<Vec<_>>().into_iter(), Vec::new()), Some(100_000_000))
-    }
-
     fn capture(records: &[u8], captured_at_us: Option<u64>) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("dev")).unwrap();
@@ -227,7 +229,8 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_new_and_of_any_time() {
-        let mut kmsg = script(&[Ok("6,1,1,-;too old"), Ok("6,2,90000000,-;a"), Err(Errno::AGAIN), Ok("6,3,2,-;b")]);
+        let mut kmsg =
+            Kmsg::scripted(&[Ok("6,1,1,-;too old"), Ok("6,2,90000000,-;a"), Err(Errno::AGAIN), Ok("6,3,2,-;b")]);
         assert_eq!(told(&mut kmsg), ["old a"]);
         // The kernel's clock need not be ours: the guest was suspended, or a container has a time of its own.
         assert_eq!(told(&mut kmsg), ["b"]);
@@ -235,7 +238,7 @@ mod tests {
 
     #[test]
     fn an_overrun_is_counted() {
-        let mut kmsg = script(&[
+        let mut kmsg = Kmsg::scripted(&[
             Ok("6,1,99000000,-;a"),
             Err(Errno::PIPE),
             Ok("6,5,99000000,-;b"),
@@ -249,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_any_more_is_trouble() {
-        assert_eq!(script(&[Err(Errno::NODEV)]).read(|_| {}), Err(Trouble::Absent(Errno::NODEV)));
+        assert_eq!(Kmsg::scripted(&[Err(Errno::NODEV)]).read(|_| {}), Err(Trouble::Absent(Errno::NODEV)));
     }
 
     #[test]
