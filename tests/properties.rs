@@ -27,11 +27,16 @@ use proptest::sample::{Index, select, subsequence};
 use proptest::test_runner::RngSeed;
 use runner_vitals::line::field::{self, Field, Kind, Print, Unit};
 use runner_vitals::line::{Encoder, Line, LineBuilder, MAX_LINE_BYTES, Number, Problem, Reading, RunId};
+use runner_vitals::probe::fixed::Fixed;
 use runner_vitals::probe::kernel::whole_lines;
+use runner_vitals::probe::largest::{Largest, Task};
 use runner_vitals::probe::levels::{Level, Target, layout, tightest};
+use runner_vitals::probe::processes::watched::{Age, MOST_THREADS, Waits};
 use runner_vitals::probe::source::cgroup::{Limit, parse_count, parse_cpu_max, parse_limit, parse_memory_events};
 use runner_vitals::probe::source::cgroup::{parse_memory_stat, parse_pids_events, parse_throttling};
 use runner_vitals::probe::source::kmsg::{self, OomRecord, Scope};
+use runner_vitals::probe::source::process::{self, Process, Stat};
+use runner_vitals::probe::source::task_table::{Header, Row};
 use runner_vitals::probe::source::{loadavg, meminfo, net, pressure, stat, vmstat};
 
 /// `PROPTEST_CASES` and `PROPTEST_RNG_SEED` go before these.
@@ -175,6 +180,12 @@ fn is_told(field: &Field, read: &Reading<'_>, put: &Reading<'_>) -> bool {
     read.len() <= cap && (read == put || is_cut())
 }
 
+/// Bytes that a pair can take.
+fn widest(field: &Field) -> usize {
+    let value = if let Unit::Text(cap) = field.unit { cap } else { "-9223372036854775807.".len() };
+    " =\"\"".len() + field.key.len() + value
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -194,7 +205,7 @@ proptest! {
             let Some(expected) = expected(field, value) else { continue };
             match pairs.next_if(|(key, _)| *key == field.key) {
                 Some((_, read)) => prop_assert!(is_told(field, read, &expected), "{read:?} of {expected:?}"),
-                None => prop_assert!(text.len() > MAX_LINE_BYTES - 1100, "{} is lost and there was room", field.key),
+                None => prop_assert!(text.len() + widest(field) > MAX_LINE_BYTES, "{} is lost, there was room", field.key),
             }
         }
         prop_assert_eq!(pairs.next(), None);
@@ -339,6 +350,232 @@ proptest! {
         text.truncate(at.index(text.len() + 1));
         _ = kmsg::parse_oom(&text);
         _ = kmsg::parse(&text);
+    }
+}
+
+// The OOM killer's table of tasks.
+
+/// A row's numbers between the brackets and the name, in the order of a header.
+type Numbers = [i64; 10];
+
+/// What a kernel prints in each column, and the header over it: 4.14, 5.10 and 6.8.
+const TABLES: [(&str, &[usize]); 3] = [
+    ("[ pid ]   uid  tgid total_vm      rss nr_ptes nr_pmds swapents oom_score_adj name", &[0, 1, 2, 3, 4, 5, 8, 9]),
+    ("[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name", &[0, 1, 2, 3, 7, 8, 9]),
+    (
+        "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name",
+        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    ),
+];
+
+fn row_of(table: usize, pid: u32, numbers: &Numbers, comm: &[u8]) -> Vec<u8> {
+    let columns: Vec<String> = TABLES[table].1.iter().map(|at| format!("{:>5}", numbers[*at])).collect();
+    [format!("[{pid:>7}] {} ", columns.join(" ")).as_bytes(), comm].concat()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_row_of_tasks_is_read_whatever_its_name(
+        table in 0..TABLES.len(),
+        pid in 0_u32..4_194_304,
+        uid in any::<i32>(),
+        adj in -1000_i64..=1000,
+        rest in any::<[u32; 8]>(),
+        comm in comm(),
+    ) {
+        let [tgid, total_vm, rss, ..] = rest;
+        let [.., anon, file, shmem, pgtables, swap] = rest;
+        let numbers =
+            [uid.into(), tgid.into(), total_vm.into(), rss.into(), anon.into(), file.into(), shmem.into(),
+             pgtables.into(), swap.into(), adj];
+        let header = Header::parse(TABLES[table].0.as_bytes()).unwrap();
+        let text = row_of(table, pid, &numbers, &comm);
+        let expected = Row { pid: tgid.into(), rss_kb: u64::from(rss) * 4, adj, comm: &comm };
+        prop_assert_eq!(header.row(&text, 4), Some(expected));
+        prop_assert_eq!(Header::parse(&text), None);
+        // What comes in between is told from a row, but for one that was cut in its last number.
+        let name_at = text.len() - comm.len();
+        for end in 0..name_at {
+            let cut = header.row(&text[..end], 4);
+            prop_assert!(cut.is_none_or(|cut| (cut.pid, cut.rss_kb) == (expected.pid, expected.rss_kb)));
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_table_panic(bytes in text(), table in 0..TABLES.len(), page_kb in any::<u64>()) {
+        let header = Header::parse(TABLES[table].0.as_bytes()).unwrap();
+        for text in [bytes.clone(), [b"[    7]", bytes.as_slice()].concat(), [b"[ pid ] ", bytes.as_slice()].concat()] {
+            _ = header.row(&text, page_kb);
+            if let Some(other) = Header::parse(&text) {
+                _ = other.row(&text, page_kb);
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_are_those_of_a_sorted_list(sizes in vec(0_u64..9, 0..20)) {
+        let mut largest = Largest::<5>::default();
+        let mut all = Vec::new();
+        for (pid, rss_kb) in (0..).zip(sizes) {
+            largest.take(Task { pid, rss_kb, adj: None, comm: Fixed::of(b"") });
+            all.push((pid, rss_kb));
+        }
+        all.sort_by_key(|(_, rss_kb)| std::cmp::Reverse(*rss_kb));
+        all.truncate(5);
+        prop_assert_eq!(largest.iter().map(|task| (task.pid, task.rss_kb)).collect::<Vec<_>>(), all);
+    }
+}
+
+#[test]
+fn a_captured_victim_stands_in_the_table_above_it() {
+    let mut victims = 0;
+    for capture in
+        ["oom-guest/during", "oom-sidecar/during", "oom-cgroup/during", "oom-group/during", "cgroup-v1-oom/after"]
+    {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/captures").join(capture).join("kmsg");
+        let text = fs::read(&path).unwrap();
+        let (mut header, mut largest) = (None, Largest::<5>::default());
+        for record in text.split_inclusive(|byte| *byte == b'\n').filter_map(kmsg::parse) {
+            if let Some(found) = Header::parse(record.text) {
+                (header, largest) = (Some(found), Largest::default());
+            } else if let Some(row) = header.and_then(|header| header.row(record.text, 4)) {
+                largest.take(row.into());
+            } else if let Some(OomRecord::Chosen { comm, pid, .. }) = kmsg::parse_oom(record.text) {
+                let first = largest.iter().next().unwrap();
+                assert_eq!((first.pid, first.comm.as_ref()), (pid, comm), "{capture}");
+                victims += 1;
+            }
+        }
+    }
+    assert!(victims >= 5, "only {victims} victims");
+}
+
+// Processes.
+
+/// As the kernel prints /proc/PID/stat.
+fn printed_stat(stat: &Stat<'_>) -> Vec<u8> {
+    let head = format!("{} (", stat.pid);
+    let tail = format!(
+        ") {} {} 7 7 -1 -1 4194304 9 0 0 0 1 2 -3 0 20 -19 {} 0 {} 3133440 {} 18446744073709551615 0\n",
+        char::from(stat.state),
+        stat.ppid,
+        stat.num_threads,
+        stat.starttime_ticks,
+        stat.rss_pages
+    );
+    [head.as_bytes(), stat.comm, tail.as_bytes()].concat()
+}
+
+/// A few processes, some of them agents, with parents that may be missing or in a circle.
+fn processes() -> impl Strategy<Value = Vec<Process>> {
+    let comms = ["sh", "Runner.Listener", "Runner.Worker", "act_runner", "own-agent"];
+    let one = (1_u32..12, 0_u32..12, select(vec![b'S', b'D', b'Z']), 0_u64..4, select(comms.to_vec()));
+    vec(one, 0..12).prop_map(|all| {
+        let process = |(pid, ppid, state, starttime_ticks, comm): (_, _, _, _, &str)| {
+            let comm = Fixed::of(comm.as_bytes());
+            Process { pid, ppid, state, starttime_ticks, comm }
+        };
+        let mut all: Vec<Process> = all.into_iter().map(process).collect();
+        all.sort_by_key(|process| process.pid);
+        all.dedup_by_key(|process| process.pid);
+        all
+    })
+}
+
+fn is_below(all: &[Process], pid: u32, ancestor: u32) -> bool {
+    let parent = |pid: u32| all.iter().find(|process| process.pid == pid).map(|process| process.ppid);
+    let (mut at, mut steps) = (Some(pid), 0);
+    while let Some(pid) = at.filter(|_| steps < 100) {
+        if pid == ancestor {
+            return true;
+        }
+        (at, steps) = (parent(pid), steps + 1);
+    }
+    false
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_process_can_name_itself_anything(
+        comm in comm(),
+        pid in any::<u32>(),
+        ppid in any::<u32>(),
+        state in select(b"RSDZTtXxKWPI".to_vec()),
+        numbers in any::<[u64; 3]>(),
+        end in any::<Index>(),
+    ) {
+        let [num_threads, starttime_ticks, rss_pages] = numbers;
+        let stat = Stat { pid, comm: &comm, state, ppid, num_threads, starttime_ticks, rss_pages };
+        let text = printed_stat(&stat);
+        prop_assert_eq!(process::parse_stat(&text), Some(stat));
+        prop_assert_eq!(process::parse_stat(whole_lines(&text[..end.index(text.len())])), None);
+    }
+
+    #[test]
+    fn no_bytes_make_a_file_of_a_process_panic(bytes in text(), comm in comm(), damages in damages()) {
+        let stat = Stat { pid: 7, comm: &comm, state: b'S', ppid: 1, num_threads: 1, starttime_ticks: 2, rss_pages: 3 };
+        let texts = [bytes, damaged(&printed_stat(&stat), &damages), damaged(b"1000940 30 1\n", &damages)];
+        for text in &texts {
+            _ = process::parse_stat(text);
+            _ = process::parse_statm(text);
+            _ = process::parse_oom_score_adj(text);
+            prop_assert!(process::parse_schedstat(text).is_none_or(|read| read.run_ns | read.wait_ns | read.slices > 0));
+        }
+    }
+
+    #[test]
+    fn the_agent_is_alive_and_below_when_any_is(
+        all in processes(),
+        has_name in any::<bool>(),
+        exit_with in proptest::option::of(0_u32..12),
+    ) {
+        let name: Option<&[u8]> = has_name.then_some(b"own-agent");
+        let known: Vec<&[u8]> = [&b"Runner.Listener"[..], b"act_runner"].into_iter().chain(name).collect();
+        let agents: Vec<&Process> = all
+            .iter()
+            .filter(|process| process.state != b'Z' && known.contains(&process.comm.as_ref()))
+            .collect();
+        let chosen = process::choose(&all, name, exit_with);
+        prop_assert_eq!(chosen.is_some(), !agents.is_empty());
+        let Some(chosen) = chosen else { return Ok(()) };
+        prop_assert!(agents.iter().any(|agent| agent.pid == chosen));
+        let is_near = |pid: u32| exit_with.is_some_and(|ancestor| is_below(&all, pid, ancestor));
+        prop_assert!(is_near(chosen) || !agents.iter().any(|agent| is_near(agent.pid)));
+        if let Some(worker) = process::worker(&all, chosen) {
+            prop_assert!(worker != chosen && is_below(&all, worker, chosen));
+        }
+    }
+
+    /// Threads that wait, end, come, and are listed anew: each span of waiting is counted once, or was before the first.
+    #[test]
+    fn waits_are_counted_once(rounds in vec((vec((0_u32..80, 0_u64..100), 0..30), any::<bool>()), 1..12)) {
+        let (mut waits, mut waited) = (Waits::default(), std::collections::BTreeMap::new());
+        let (mut old, mut expected) = (None, 0);
+        for (grown, is_listed_anew) in rounds {
+            for (tid, wait_ns) in grown {
+                let is_new = !waited.contains_key(&tid);
+                // Nobody watches more than there is room for.
+                if is_new && waited.len() >= MOST_THREADS {
+                    continue;
+                }
+                *waited.entry(tid).or_insert(0) += wait_ns;
+                expected += if old.is_some() { wait_ns } else { 0 };
+            }
+            let before = old.get_or_insert_with(|| waited.clone());
+            waits.keep(|tid| waited.contains_key(&tid));
+            for (tid, wait_ns) in &waited {
+                let age = if before.contains_key(tid) { Age::Old } else { Age::New };
+                waits.advance(*tid, age, *wait_ns);
+            }
+            prop_assert_eq!(waits.total_ns(), expected);
+            if is_listed_anew {
+                *before = waited.clone();
+            }
+        }
     }
 }
 
@@ -786,4 +1023,23 @@ fn procfs_core_reads_the_same_of_this_machine() {
             assert_eq!(source.parse(&text), theirs, "{}", path.display());
         }
     }
+}
+
+#[test]
+fn procfs_core_reads_the_same_of_every_process_here() {
+    let mut compared = 0;
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
+    for pid in pids {
+        // One that has ended meanwhile is no matter here.
+        let Ok(text) = fs::read(format!("/proc/{pid}/stat")) else { continue };
+        let Ok(theirs) = procfs_core::process::Stat::from_read(text.as_slice()) else { continue };
+        let read = process::parse_stat(&text).unwrap();
+        assert_eq!(String::from_utf8_lossy(read.comm), theirs.comm);
+        assert_eq!((i64::from(read.pid), i64::from(read.ppid)), (theirs.pid.into(), theirs.ppid.into()));
+        assert_eq!((char::from(read.state), read.rss_pages), (theirs.state, theirs.rss));
+        assert_eq!((i64::try_from(read.num_threads), read.starttime_ticks), (Ok(theirs.num_threads), theirs.starttime));
+        compared += 1;
+    }
+    assert!(compared > 0);
 }

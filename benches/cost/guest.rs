@@ -73,7 +73,18 @@ fn build() -> PathBuf {
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.replace('-', "_").to_uppercase());
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--profile", "guest", "--no-default-features", "--target", &target, "--target-dir"])
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "guest",
+            "--no-default-features",
+            "--features",
+            "tls",
+            "--target",
+            &target,
+        ])
+        .arg("--target-dir")
         .arg(target_dir)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("RUSTFLAGS")

@@ -55,6 +55,12 @@ pub(crate) fn peak_resident_kb(pid: u32) -> u32 {
     kb(&format!("/proc/{pid}/status"), "VmHWM:")
 }
 
+/// The memory that is locked, in KiB, also what of it was never touched.
+#[cfg(feature = "tls")]
+pub(crate) fn locked_kb(pid: u32) -> u32 {
+    kb(&format!("/proc/{pid}/status"), "VmLck:")
+}
+
 /// What this process holds of its own, in KiB: heap and stacks, counted page by page, which VmRSS is not.
 pub(crate) fn own_memory_kb() -> u32 {
     kb("/proc/self/smaps_rollup", "Anonymous:")

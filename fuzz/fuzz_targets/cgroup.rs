@@ -36,6 +36,7 @@ fn one_value(text: &[u8]) {
 fn keyed(text: &[u8]) {
     let events = parse_memory_events(text);
     let printed = [
+        row("max ", events.max, ""),
         row("oom ", events.oom, ""),
         row("oom_kill ", events.oom_kill, ""),
         row("oom_group_kill ", events.oom_group_kill, ""),
@@ -57,6 +58,7 @@ fn memory_stat(text: &[u8]) {
             row(&format!("{prefix}{anon} "), stat.anon, ""),
             row(&format!("{prefix}shmem "), stat.shmem, ""),
             row(&format!("{prefix}inactive_file "), stat.inactive_file, ""),
+            row(&format!("{prefix}active_file "), stat.active_file, ""),
         ]
         .concat()
     };

@@ -9,6 +9,7 @@ fuzz_target!(|text: &[u8]| {
     let whole = parse(text);
     let cut = parse(head(text));
     assert_same_or_none(cut.cpu, whole.cpu);
+    assert_same_or_none(cut.procs_running, whole.procs_running);
     assert_same_or_none(cut.procs_blocked, whole.procs_blocked);
     assert!(cut.cpus <= whole.cpus);
     assert_eq!(parse(&behind_junk(text)), whole);
@@ -22,5 +23,6 @@ fn printed(stat: &Stat) -> String {
             format!("cpu  {user} {nice} {system} {idle} {iowait} {irq} {softirq} {steal} 0 0\n")
         });
     let cpus: String = (0..stat.cpus).map(|at| format!("cpu{at} 1 2 3 4 5 6 7 8 9 0\n")).collect();
-    format!("{cpu}{cpus}intr 1 2 3\n{}", row("procs_blocked ", stat.procs_blocked, ""))
+    let running = row("procs_running ", stat.procs_running, "");
+    format!("{cpu}{cpus}intr 1 2 3\n{running}{}", row("procs_blocked ", stat.procs_blocked, ""))
 }

@@ -1,22 +1,28 @@
 //! From the bytes of a line to its values.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::time::SystemTime;
 
 use super::field::{Field, Unit};
-use super::{MAX_LINE_BYTES, RunId, TAG};
+use super::{MAX_LINE_BYTES, RunId, Tag};
+
+/// So many keys are quicker compared one by one: more than any line of ours has.
+const FEW_KEYS: usize = 64;
 
 /// A decoded line. Keys that the table does not know are kept: they may be newer than this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
+    /// Vitals, or a line of a followed log.
+    pub tag: Tag,
     /// When it was written, by the guest's clock; `None` where that clock was unusable.
     pub ts: Option<SystemTime>,
     /// Which process wrote it.
     pub run: RunId,
-    /// The how-manieth line of that run it is.
+    /// The how-manieth line of that run it is, among those of its tag.
     pub seq: u64,
-    /// The event; `None` for a sample.
+    /// The event; `None` for a sample and for a line of a log.
     pub event: Option<Cow<'a, str>>,
     pairs: Vec<(&'a str, Reading<'a>)>,
 }
@@ -42,7 +48,7 @@ pub struct DecodeError {
 /// What can be wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// It does not begin with the tag.
+    /// It begins with neither tag.
     NotOurs,
     /// It is longer than a line can be.
     TooLong,
@@ -61,7 +67,7 @@ pub enum Problem {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.problem {
-            Problem::NotOurs => "not a RUNNER_VITALS line",
+            Problem::NotOurs => "not a RUNNER_VITALS or RUNNER_LOG line",
             Problem::TooLong => "longer than 4096 bytes",
             Problem::Envelope => "ts, run or seq is missing or malformed",
             Problem::Key => "malformed key",
@@ -82,19 +88,20 @@ impl<'a> Line<'a> {
     /// Says what is wrong and where; see [`Problem`].
     pub fn decode(text: &'a str) -> Result<Self, DecodeError> {
         let mut cursor = Cursor { text: text.strip_suffix('\n').unwrap_or(text), at: 0 };
-        cursor.tag()?;
+        let tag = cursor.tag()?;
         if cursor.text.len() >= MAX_LINE_BYTES {
             return Err(DecodeError { at: MAX_LINE_BYTES, problem: Problem::TooLong });
         }
         let mut pairs = Vec::new();
+        let mut many = HashSet::new();
         while let Some((at, key, reading)) = cursor.pair()? {
-            if pairs.iter().any(|(seen, _)| *seen == key) {
+            if is_repeated(key, &pairs, &mut many) {
                 return Err(DecodeError { at, problem: Problem::Repeated });
             }
             check_number(at, key, &reading)?;
             pairs.push((key, reading));
         }
-        Self::with_envelope(pairs).ok_or(DecodeError { at: TAG.len(), problem: Problem::Envelope })
+        Self::with_envelope(tag, pairs).ok_or(DecodeError { at: tag.as_str().len(), problem: Problem::Envelope })
     }
 
     /// The reading of a field; `None` when its key is not there.
@@ -123,7 +130,7 @@ impl<'a> Line<'a> {
         self.pairs.iter().map(|(key, reading)| (*key, reading))
     }
 
-    fn with_envelope(mut pairs: Vec<(&'a str, Reading<'a>)>) -> Option<Self> {
+    fn with_envelope(tag: Tag, mut pairs: Vec<(&'a str, Reading<'a>)>) -> Option<Self> {
         let mut take = |wanted: &str| {
             let at = pairs.iter().position(|(key, _)| *key == wanted)?;
             Some(pairs.remove(at).1)
@@ -140,7 +147,7 @@ impl<'a> Line<'a> {
             Some(Reading::Unread) => return None,
         };
         let (run, seq) = (RunId::parse(&run)?, u64::try_from(scaled(&seq, 0)?).ok()?);
-        Some(Self { ts, run, seq, event, pairs })
+        Some(Self { tag, ts, run, seq, event, pairs })
     }
 }
 
@@ -158,13 +165,11 @@ impl<'a> Cursor<'a> {
         DecodeError { at: self.at, problem }
     }
 
-    fn tag(&mut self) -> Result<(), DecodeError> {
-        let rest = self.text.strip_prefix(TAG).ok_or(self.error(Problem::NotOurs))?;
-        if !rest.is_empty() && !rest.starts_with(' ') {
-            return Err(self.error(Problem::NotOurs));
-        }
-        self.at = TAG.len();
-        Ok(())
+    fn tag(&mut self) -> Result<Tag, DecodeError> {
+        let tag = Tag::of(self.text).filter(|tag| self.text.as_bytes().get(tag.as_str().len()) != Some(&b'\n'));
+        let tag = tag.ok_or(self.error(Problem::NotOurs))?;
+        self.at = tag.as_str().len();
+        Ok(tag)
     }
 
     /// The next pair with its place; `None` at the end.
@@ -240,6 +245,17 @@ fn is_key(key: &str) -> bool {
         && key.starts_with(|first: char| first.is_ascii_lowercase())
 }
 
+/// Whether this key stands before; in a time that does not grow with the square of how many there are.
+fn is_repeated<'a>(key: &'a str, pairs: &[(&'a str, Reading<'a>)], many: &mut HashSet<&'a str>) -> bool {
+    if pairs.len() < FEW_KEYS {
+        return pairs.iter().any(|(seen, _)| *seen == key);
+    }
+    if many.is_empty() {
+        many.extend(pairs.iter().map(|(seen, _)| *seen));
+    }
+    !many.insert(key)
+}
+
 fn check_number(at: usize, key: &str, reading: &Reading<'_>) -> Result<(), DecodeError> {
     let Reading::Value(text) = reading else { return Ok(()) };
     match super::field::find(key).map(|field| field.unit) {
@@ -294,11 +310,25 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_a_log_is_told_by_its_tag() {
+        let text = "RUNNER_LOG ts= run=k3x9 seq=7 file=Worker_20260604.log suppressed=3 line=\"RUNNER_VITALS oom=1\"\n";
+        let line = Line::decode(text).unwrap();
+        assert_eq!((line.tag, line.seq, line.event.as_deref()), (Tag::Log, 7, None));
+        assert_eq!(line.text(field::FILE), Some("Worker_20260604.log"));
+        assert_eq!(line.scaled(field::SUPPRESSED), Some(3));
+        assert_eq!(line.text(field::LINE), Some("RUNNER_VITALS oom=1"));
+        assert_eq!(Line::decode(HEAD).unwrap().tag, Tag::Vitals);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let cases = [
             ("", Problem::NotOurs),
             ("RUNNER_VITALSX ts=", Problem::NotOurs),
+            ("RUNNER_LOGS ts=", Problem::NotOurs),
+            ("RUNNER_VITALS\nts= run=k3x9 seq=1", Problem::NotOurs),
             ("RUNNER_VITALS", Problem::Envelope),
+            ("RUNNER_LOG", Problem::Envelope),
             ("RUNNER_VITALS ts=yesterday run=k3x9 seq=1", Problem::Envelope),
             ("RUNNER_VITALS ts= run=K3X9 seq=1", Problem::Envelope),
             ("RUNNER_VITALS ts= run=k3x9 seq=-1", Problem::Envelope),
@@ -326,6 +356,15 @@ mod tests {
         ];
         for (pairs, expected) in cases {
             assert_eq!(problem(&format!("{HEAD}{pairs}")), expected, "{pairs}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_again_among_many() {
+        let many: String = (0..300).map(|at| format!(" k{at}=1")).collect();
+        assert_eq!(Line::decode(&format!("{HEAD}{many}")).unwrap().pairs().count(), 300);
+        for twice in ["k0", "k63", "k64", "k299"] {
+            assert_eq!(problem(&format!("{HEAD}{many} {twice}=2")), Problem::Repeated, "{twice}");
         }
     }
 }

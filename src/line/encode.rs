@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use super::field::{Field, Kind, Print, Unit};
-use super::{MAX_LINE_BYTES, RunId, TAG};
+use super::{MAX_LINE_BYTES, RunId};
 
 /// Time from 1970 to the year 10000, which RFC 3339 cannot say any more.
 const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
@@ -36,6 +36,8 @@ impl From<i64> for Number {
 }
 
 /// Makes the lines of one run: holds its id, its count and the one buffer.
+///
+/// Each tag is counted by itself: lines of logs take an encoder of their own.
 #[derive(Debug)]
 pub struct Encoder {
     buf: Vec<u8>,
@@ -54,7 +56,7 @@ impl Encoder {
     pub fn begin(&mut self, kind: Kind, now: SystemTime) -> LineBuilder<'_> {
         self.seq += 1;
         self.buf.clear();
-        self.buf.extend_from_slice(TAG.as_bytes());
+        self.buf.extend_from_slice(kind.tag().as_str().as_bytes());
         self.buf.extend_from_slice(b" ts=");
         put_time(&mut self.buf, now);
         self.buf.extend_from_slice(b" run=");
@@ -152,6 +154,30 @@ impl<'a> LineBuilder<'a> {
     }
 }
 
+/// The longest beginning of `text` that a field of this width holds whole, however much of it has to be escaped.
+#[must_use]
+pub fn head(text: &str, width: usize) -> &str {
+    let mut left = width;
+    let end = text.char_indices().find(|(_, c)| match left.checked_sub(escaped_len(*c)) {
+        Some(rest) => {
+            left = rest;
+            false
+        }
+        None => true,
+    });
+    let end = end.map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or_default()
+}
+
+/// Bytes that a character takes between quotes.
+const fn escaped_len(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2,
+        '\0'..='\x1f' | '\x7f' => 6,
+        c => c.len_utf8(),
+    }
+}
+
 /// UTC, RFC 3339, milliseconds; nothing for a clock outside the years 1970 to 9999.
 fn put_time(buf: &mut Vec<u8>, time: SystemTime) {
     let before = buf.len();
@@ -220,6 +246,7 @@ fn put_char(buf: &mut Vec<u8>, c: char, quoted: bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Line;
     use super::super::field::{self, Field, Kind, Print, Unit};
     use super::*;
 
@@ -282,6 +309,34 @@ mod tests {
         assert!(line(|line| _ = line.text(COMM, Some("12345678"))).ends_with("=12345678\n"));
         assert!(line(|line| _ = line.text(COMM, Some("123456789"))).ends_with("=12345…\n"));
         assert!(line(|line| _ = line.text(COMM, Some("ééééé"))).ends_with("=éé…\n"));
+    }
+
+    #[test]
+    fn a_head_is_as_wide_as_the_line_shows_it() {
+        let cases =
+            [("", 0, ""), ("a b", 2, "a "), ("a\" b", 2, "a"), ("a\" b", 3, "a\""), ("é é", 1, ""), ("\u{1} ", 5, "")];
+        for (text, width, expected) in cases {
+            assert_eq!(head(text, width), expected, "{text:?} in {width}");
+        }
+        let roomy = &Field { unit: Unit::Text(64), ..*COMM };
+        for text in ["a b\"c\\d\n\t\r\u{7f}\u{1} e…é", "= = = ="] {
+            for width in 6..32 {
+                let head = head(text, width);
+                let printed = line(|line| _ = line.text(roomy, Some(head)));
+                assert_eq!(Line::decode(&printed).unwrap().text(roomy), Some(head), "whole in the line");
+                let shown = printed.len() - HEAD.len() - " victim.comm=\"\"\n".len();
+                let next = text.get(head.len()..).and_then(|rest| rest.chars().next());
+                assert!(shown <= width, "{head:?} in {width}");
+                assert!(next.is_none_or(|c| shown + escaped_len(c) > width), "{head:?} could be longer in {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_of_logs_have_their_own_tag() {
+        let mut encoder = Encoder::new(RunId::from_random(0));
+        let line = encoder.begin(Kind::Log, SystemTime::UNIX_EPOCH).finish();
+        assert_eq!(line, b"RUNNER_LOG ts=1970-01-01T00:00:00.000Z run=0000 seq=1\n");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::MAX_LINE_BYTES;
 use super::field::{self, Field, Kind};
+use super::{LOG_TAG, MAX_LINE_BYTES, Tag};
 
 /// The whole page, as it should stand in `docs/FIELDS.md`.
 #[must_use]
@@ -13,7 +13,8 @@ pub fn page() -> String {
          Made from `src/line/field.rs` by `cargo run --example fields > docs/FIELDS.md`; a test holds it current.\n\n\
          Every line is `RUNNER_VITALS ts=… run=… seq=…`, for an event `event=…`, then the fields below, at most\n\
          {MAX_LINE_BYTES} bytes with its newline. `ts` is UTC, just before the write; `run` names the process that wrote, `seq`\n\
-         counts its lines: a gap is a lost line. Loki turns every `.` of a key into `_`.\n\n\
+         counts its lines: a gap is a lost line. Loki turns every `.` of a key into `_`. Lines of followed logs begin with\n\
+         `RUNNER_LOG` instead, with a `seq` of their own.\n\n\
          A key printed \"always, empty when unread\" is there in every line of its kind: `mem.peak=` means that there was no\n\
          reading, never zero. A key printed \"over 0\" is left out while it is zero; `supports` of the `start` and `about` lines\n\
          lists those that this guest can tell, so a listed key that is missing is zero, any other unknown.\n"
@@ -25,7 +26,11 @@ pub fn page() -> String {
 }
 
 fn section(page: &mut String, kind: Kind) {
-    let title = kind.event().map_or("Samples (no `event`)".to_owned(), |event| format!("`event={event}`"));
+    let title = match (kind.tag(), kind.event()) {
+        (_, Some(event)) => format!("`event={event}`"),
+        (Tag::Vitals, None) => "Samples (no `event`)".to_owned(),
+        (Tag::Log, None) => format!("`{LOG_TAG}`"),
+    };
     // Writing into a String cannot fail.
     let _ = write!(
         page,

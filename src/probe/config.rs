@@ -3,6 +3,11 @@
 //! A wrong flag is a usage error: a person typed it. A wrong environment value costs a `config` line and the default:
 //! a launcher set it, and nobody is there to read an error.
 
+mod follow;
+pub mod phase;
+mod runner;
+mod sinks;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -11,6 +16,10 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use super::levels::Target;
+
+pub use follow::{Follow, FollowArgs, ToStdout};
+pub use runner::{Runner, RunnerArgs};
+pub use sinks::{Protocol, Sink, SinkArgs, Sinks, Target as SinkTarget, TokenFile};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(3);
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,6 +30,11 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 /// Every setting can also be given in the environment, as RUNNER_VITALS_INTERVAL and so on; a flag wins.
 #[derive(Debug, Default, Parser)]
 #[command(name = "runner-vitals", version, max_term_width = 100)]
+#[command(
+    override_usage = "runner-vitals [OPTIONS]\n       runner-vitals exec [OPTIONS] -- CMD [ARGS]...\n       runner-vitals phase [OPTIONS] PHASE"
+)]
+#[command(after_help = "runner-vitals exec runs CMD with the probe beside it: see runner-vitals exec --help\n\
+                        runner-vitals phase writes one line for a script: see runner-vitals phase --help")]
 pub struct Args {
     /// Time between two samples: seconds (3, 1.5) or a duration (3s, 1500ms); 1 s to 60 s [default: 3]
     #[arg(long, value_name = "TIME", value_parser = parse_interval)]
@@ -34,9 +48,15 @@ pub struct Args {
     /// Which fields a sample prints [default: full]
     #[arg(long, value_name = "SET")]
     pub fields: Option<Fields>,
+    /// Where the lines go.
+    #[command(flatten)]
+    pub sinks: SinkArgs,
     /// Watch the room on this path too; repeat it for more (environment: separated by colons)
     #[arg(long, value_name = "PATH")]
     pub watch: Vec<PathBuf>,
+    /// Which logs are followed.
+    #[command(flatten)]
+    pub follow: FollowArgs,
     /// End when this process ends [default: the parent, when started in the background]
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub exit_with: Option<u32>,
@@ -46,24 +66,24 @@ pub struct Args {
     /// Watch the cgroup of this process instead of the own
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub cgroup_of: Option<u32>,
-    /// Name of the runner
-    #[arg(long, value_name = "NAME")]
-    pub runner: Option<String>,
-    /// Fleet that the runner belongs to
-    #[arg(long, value_name = "NAME")]
-    pub fleet: Option<String>,
-    /// Environment that the runner belongs to
-    #[arg(long, value_name = "NAME")]
-    pub env: Option<String>,
-    /// Image that the runner was started from
-    #[arg(long, value_name = "NAME")]
-    pub image: Option<String>,
-    /// Memory limit that the platform gave the runner from outside
-    #[arg(long, value_name = "BYTES")]
-    pub runner_mem_limit: Option<u64>,
+    /// Name of the process that is the CI runner's agent, where it is none of the known ones
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub agent: Option<String>,
+    /// Take no protection: leave the memory unlocked, the OOM score and the CPU priority as they are
+    #[arg(long)]
+    pub no_protect: bool,
+    /// Who the runner is.
+    #[command(flatten)]
+    pub runner: RunnerArgs,
     /// Read the kernel's files below this folder: a captured tree
     #[arg(long, value_name = "DIR", value_parser = parse_root)]
     pub root: Option<PathBuf>,
+    /// Started by `exec`: stdin is a pipe that tells how the job ended
+    #[arg(long, hide = true, overrides_with = "supervised")]
+    pub supervised: bool,
+    /// A flag before `--` that `exec` did not understand, and what was given for it
+    #[arg(long, hide = true, num_args = 2, value_names = ["FLAG", "GIVEN"], allow_hyphen_values = true)]
+    pub ignored: Vec<String>,
 }
 
 /// Which fields a sample prints.
@@ -92,14 +112,24 @@ pub struct Config {
     pub samples: Option<u64>,
     /// Which fields a sample prints.
     pub fields: Fields,
+    /// Where the lines go.
+    pub sinks: Sinks,
     /// Paths to watch besides the usual ones.
     pub watch: Vec<PathBuf>,
+    /// Which logs are followed.
+    pub follow: Follow,
     /// The process whose end is the probe's end, and the setting that says so.
     pub exit_with: Option<(&'static str, u32)>,
+    /// Whether it was started by `exec`, and ends with its job.
+    pub is_supervised: bool,
     /// Which cgroup is watched.
     pub target: Target,
     /// The setting that says so.
     pub target_key: &'static str,
+    /// The name of the agent's process, besides the known ones.
+    pub agent: Option<String>,
+    /// Whether the probe takes what keeps it alive and on time.
+    pub protect: Protect,
     /// Who the runner is.
     pub runner: Runner,
     /// A captured tree; `None` for this machine.
@@ -108,19 +138,14 @@ pub struct Config {
     pub adjusted: Vec<Adjusted>,
 }
 
-/// Who the runner is, where known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Runner {
-    /// Its name.
-    pub name: Option<String>,
-    /// Its fleet.
-    pub fleet: Option<String>,
-    /// Its environment.
-    pub env: Option<String>,
-    /// Its image.
-    pub image: Option<String>,
-    /// The memory limit that it has from outside, in bytes.
-    pub mem_limit_bytes: Option<u64>,
+/// Whether the probe takes what keeps it alive and on time when the guest is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Protect {
+    /// As far as it is allowed.
+    #[default]
+    On,
+    /// It stays as it was started.
+    Off,
 }
 
 /// A setting that is not used as it was given.
@@ -138,7 +163,7 @@ impl Config {
     /// Completes the flags from the environment and the defaults.
     #[must_use]
     pub fn new(args: Args, env: impl Fn(&str) -> Option<OsString>) -> Self {
-        let mut env = Environment { get: env, adjusted: Vec::new() };
+        let mut env = Environment { get: env, adjusted: ignored(&args.ignored) };
         let interval = env.interval(args.interval);
         let samples = if args.once { Some(1) } else { args.samples };
         let samples = samples.or_else(|| env.parsed(&["SAMPLES"], "endless", |text| number(text, 1..=u64::MAX)));
@@ -157,19 +182,34 @@ impl Config {
             (_, Some(pid)) => ("--cgroup-of", Target::OfPid(pid)),
             _ => env.target(pid),
         };
-        let runner = Runner {
-            name: args.runner.or_else(|| env.text(&["RUNNER", "TUIST_RUNNER_POD_NAME"])),
-            fleet: args.fleet.or_else(|| env.text(&["FLEET", "TUIST_RUNNER_POOL"])),
-            env: args.env.or_else(|| env.text(&["ENV"])),
-            image: args.image.or_else(|| env.text(&["IMAGE"])),
-            mem_limit_bytes: args
-                .runner_mem_limit
-                .or_else(|| env.parsed(&["RUNNER_MEM_LIMIT"], "unknown", |text| number(text, 1..=u64::MAX))),
+        let agent = args.agent.or_else(|| env.parsed(&["AGENT"], "the known ones", |name| parse_name(name).ok()));
+        let protect = match args.no_protect {
+            true => Protect::Off,
+            false => env.parsed(&["PROTECT"], "on", |text| Protect::from_str(text, true).ok()).unwrap_or_default(),
         };
+        let runner = Runner::new(args.runner, &mut env);
         let fields = fields.unwrap_or_default();
+        let sinks = Sinks::new(args.sinks, &mut env);
+        let follow = Follow::new(args.follow, &mut env);
         let adjusted = env.adjusted;
-        let root = args.root;
-        Self { interval, samples, fields, watch, exit_with, target, target_key, runner, root, adjusted }
+        let (root, is_supervised) = (args.root, args.supervised);
+        Self {
+            interval,
+            samples,
+            fields,
+            sinks,
+            watch,
+            follow,
+            exit_with,
+            is_supervised,
+            target,
+            target_key,
+            agent,
+            protect,
+            runner,
+            root,
+            adjusted,
+        }
     }
 }
 
@@ -200,6 +240,21 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
         let list = (self.get)(&format!("RUNNER_VITALS_{name}")).unwrap_or_default();
         let paths = list.as_bytes().split(|byte| *byte == b':').filter(|path| !path.is_empty());
         paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect()
+    }
+
+    /// The words of a list of ours.
+    fn words(&self, name: &str, separators: &[char]) -> Vec<String> {
+        let list = self.text(&[name]).unwrap_or_default();
+        list.split(separators).map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A word of such a list, read; what has no form is told and ignored.
+    fn told<T>(&mut self, name: &str, given: &str, read: Result<T, String>) -> Option<T> {
+        if read.is_err() {
+            let (key, given) = (format!("RUNNER_VITALS_{name}"), given.to_owned());
+            self.adjusted.push(Adjusted { key, given, used: "not used".to_owned() });
+        }
+        read.ok()
     }
 
     /// A value that has a form; what has not is told and ignored, an empty one just ignored.
@@ -243,6 +298,13 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<F> {
     }
 }
 
+/// What `exec` did not understand, flag and value by turns.
+fn ignored(told: &[String]) -> Vec<Adjusted> {
+    let pairs = told.chunks_exact(2).filter_map(|pair| if let [key, given] = pair { Some((key, given)) } else { None });
+    let used = "no flags: the environment and the defaults";
+    pairs.map(|(key, given)| Adjusted { key: key.clone(), given: given.clone(), used: used.to_owned() }).collect()
+}
+
 fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
     text.parse().ok().filter(|number| range.contains(number))
 }
@@ -259,6 +321,14 @@ fn parse_interval(given: &str) -> Result<Interval, String> {
 /// No longer than the kernel takes a path (`PATH_MAX`).
 fn parse_cgroup(given: &str) -> Result<PathBuf, String> {
     if given.len() < 4096 { Ok(given.into()) } else { Err("longer than a path can be".to_owned()) }
+}
+
+/// As a file's name, from which the kernel takes the name of a process.
+fn parse_name(given: &str) -> Result<String, String> {
+    if given.is_empty() || given.contains('/') {
+        return Err("expected the name of a process, without its folder".to_owned());
+    }
+    Ok(given.to_owned())
 }
 
 fn parse_root(given: &str) -> Result<PathBuf, String> {
@@ -320,6 +390,7 @@ mod tests {
             ["--exit-with", "0"],
             ["--exit-with", "4294967295"],
             ["--fields", "some"],
+            ["--agent", "/bin/agent"],
             ["--root", "/no/such/folder"],
             ["--nonsense", "1"],
         ] {
@@ -375,6 +446,15 @@ mod tests {
         let config = config(&[], &[("RUNNER_VITALS_CGROUP", &long)]);
         assert_eq!((config.target, config.adjusted.len()), (Target::Own, 1));
         assert!(Args::try_parse_from(["runner-vitals", "--cgroup", &long]).is_err());
+    }
+
+    #[test]
+    fn protections_are_taken_unless_told_otherwise() {
+        assert_eq!(config(&[], &[]).protect, Protect::On);
+        assert_eq!(config(&[], &[("RUNNER_VITALS_PROTECT", "OFF")]).protect, Protect::Off);
+        assert_eq!(config(&["--no-protect"], &[("RUNNER_VITALS_PROTECT", "on")]).protect, Protect::Off);
+        let wrong = config(&[], &[("RUNNER_VITALS_PROTECT", "maybe")]);
+        assert_eq!((wrong.protect, wrong.adjusted.len()), (Protect::On, 1));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::fixed::Fixed;
+use super::largest::Comm;
 use super::sample::Sample;
 use super::source::kmsg::{OomRecord, Scope, Victim};
+use super::source::pressure::Resource;
+use super::source::process::Process;
 
 /// How long a group kill may take from one member to the next, by the kernel's clock.
 const GROUP_PATIENCE_US: u64 = 5_000_000;
@@ -12,10 +15,7 @@ const GROUP_PATIENCE_US: u64 = 5_000_000;
 /// How long a chosen victim waits for the record that it was killed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A process's name as it came; one byte more than a line prints, so that a cut shows.
-pub type Comm = Fixed<65>;
-
-/// A cgroup's path, likewise.
+/// A cgroup's path; one byte more than a line prints, so that a cut shows.
 pub type CgroupPath = Fixed<513>;
 
 /// A kernel message, likewise.
@@ -231,6 +231,108 @@ impl Agreement {
             Self::Agrees => "agrees",
             Self::Missing => "missing",
             Self::Unread => "unread",
+        }
+    }
+}
+
+/// A resource that runs short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strain {
+    /// Which.
+    pub resource: Resource,
+    /// What says so.
+    pub sign: Sign,
+    /// How much, in tenths of a per cent: what the sign says.
+    pub pct_x10: Option<u64>,
+}
+
+/// What says that a resource runs short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// A pressure trigger: tasks waited for so much of the time.
+    Psi,
+    /// The watched cgroup meets its memory limit, with so much of it held by what cannot be dropped.
+    Events,
+    /// So much is left, and will be gone in seconds.
+    Slope,
+    /// The kernel's own level of memory pressure changed to this one (macOS); so much is left.
+    Level(u64),
+}
+
+impl Sign {
+    /// As the line names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Psi => "psi",
+            Self::Events => "events",
+            Self::Slope => "slope",
+            Self::Level(_) => "level",
+        }
+    }
+
+    /// The level, where that is the sign.
+    #[must_use]
+    pub const fn level(self) -> Option<u64> {
+        match self {
+            Self::Level(level) => Some(level),
+            Self::Psi | Self::Events | Self::Slope => None,
+        }
+    }
+}
+
+/// What is told of the CI runner's own process, or its worker.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentTold {
+    /// Which of the two.
+    pub role: Role,
+    /// What happened.
+    pub what: AgentEvent,
+    /// Which process.
+    pub process: Process,
+    /// What its threads waited for a CPU in the span, summed.
+    pub wait_ms: Option<u64>,
+}
+
+/// Which of the runner's processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The one that talks to the server. That it ends is not how a job ends.
+    Agent,
+    /// The one that runs a job, and ends with it.
+    Worker,
+}
+
+impl Role {
+    /// As the line names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// What happened to one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentEvent {
+    /// It was not there before.
+    Appeared,
+    /// It has ended.
+    Vanished,
+    /// It waited over a second for a CPU in one span.
+    Waited,
+}
+
+impl AgentEvent {
+    /// As the line names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Appeared => "appeared",
+            Self::Vanished => "vanished",
+            Self::Waited => "waited",
         }
     }
 }

@@ -2,6 +2,15 @@
 
 use std::fmt;
 
+/// An empty vector with room for so many bytes, all of it in memory already: a page that is missing when memory has run
+/// out is waited for.
+#[must_use]
+pub fn resident(bytes: usize) -> Vec<u8> {
+    let mut room = std::hint::black_box(vec![1; bytes]);
+    room.clear();
+    room
+}
+
 /// At most `N` bytes.
 #[derive(Clone, Copy)]
 pub struct Fixed<const N: usize> {

@@ -26,22 +26,31 @@ impl Guest {
     /// Reads them, once.
     #[must_use]
     pub fn read(root: &Root, uptime_us: Option<u64>) -> Self {
-        let text = |path: &str| {
-            let text = root.read(path).ok()?;
-            Some(String::from_utf8_lossy(text.trim_ascii()).into_owned())
-        };
+        let text = |path: &str| text_of(root, path);
         let machine = || rustix::system::uname().machine().to_string_lossy().into_owned();
         let stat = root.read("/proc/stat").map(|text| stat::parse(&text));
         Self {
-            os: text("/proc/sys/kernel/ostype").map(|os| os.to_lowercase()),
+            os: os(root),
             arch: root.is_live().then(machine),
             kernel: text("/proc/sys/kernel/osrelease"),
             cpus: stat.ok().map(|stat| stat.cpus).filter(|cpus| *cpus > 0),
-            boot_id: text("/proc/sys/kernel/random/boot_id"),
+            boot_id: boot_id(root),
             uptime_ms: uptime_us.map(|us| us / 1000),
             caps: text("/proc/self/status").map(|status| caps(&status)).unwrap_or_default(),
         }
     }
+}
+
+/// The operating system, in lower case.
+#[must_use]
+pub fn os(root: &Root) -> Option<String> {
+    text_of(root, "/proc/sys/kernel/ostype").map(|os| os.to_lowercase())
+}
+
+/// This boot's id.
+#[must_use]
+pub fn boot_id(root: &Root) -> Option<String> {
+    text_of(root, "/proc/sys/kernel/random/boot_id")
 }
 
 /// `/proc/uptime`: seconds since boot with two decimals, as microseconds.
@@ -49,6 +58,11 @@ impl Guest {
 pub fn uptime_us(text: &[u8]) -> Option<u64> {
     let hundredths = text::hundredths(text::words(text).next()?)?;
     hundredths.checked_mul(10_000)
+}
+
+fn text_of(root: &Root, path: &str) -> Option<String> {
+    let text = root.read(path).ok()?;
+    Some(String::from_utf8_lossy(text.trim_ascii()).into_owned())
 }
 
 /// Which of the capabilities that matter here are in a `CapEff` mask (capabilities(7)).

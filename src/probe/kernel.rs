@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+use super::fixed;
 
 /// Room for the longest file read here: /proc/stat of a guest with hundreds of CPUs.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -82,7 +85,9 @@ impl Trouble {
         }
     }
 
-    fn of_io(error: &std::io::Error) -> Self {
+    /// The same of an error of the standard library.
+    #[must_use]
+    pub fn of_io(error: &std::io::Error) -> Self {
         Self::of(Errno::from_io_error(error).unwrap_or(Errno::IO))
     }
 
@@ -90,6 +95,12 @@ impl Trouble {
     #[must_use]
     pub fn is_no_file(self) -> bool {
         matches!(self, Self::Absent(Errno::NOENT | Errno::NOTDIR))
+    }
+
+    /// Whether it is what reading a file of a process says after the process has ended.
+    #[must_use]
+    pub fn is_process_gone(self) -> bool {
+        matches!(self, Self::Broken(Errno::SRCH))
     }
 
     /// In words, as `degraded` lines have it.
@@ -106,12 +117,19 @@ impl Trouble {
             Self::Broken(Errno::ISDIR) => "broken: is a directory",
             Self::Broken(Errno::LOOP) => "broken: too many links",
             Self::Broken(Errno::SPIPE) => "broken: is a pipe",
+            Self::Broken(Errno::TIME) => "broken: ran too long without a pause",
             Self::Broken(Errno::AGAIN) => "broken: no thread to be had",
             Self::Broken(_) => "broken: read error",
             Self::Garbled => "broken: not understood",
             Self::Hung => "broken: the call hangs",
         }
     }
+}
+
+/// KiB a page on this machine, of which the kernel counts memory in tables and in `/proc/PID`.
+#[must_use]
+pub fn page_kb() -> u64 {
+    u64::try_from(rustix::param::page_size() / 1024).unwrap_or(u64::MAX)
 }
 
 /// Opens without waiting: in a captured tree anything can stand in a file's place, a FIFO too.
@@ -126,7 +144,9 @@ pub struct Buffer(Vec<u8>);
 
 impl Default for Buffer {
     fn default() -> Self {
-        Self(vec![0; BUFFER_BYTES])
+        let mut room = fixed::resident(BUFFER_BYTES);
+        room.resize(BUFFER_BYTES, 0);
+        Self(room)
     }
 }
 
@@ -162,6 +182,12 @@ impl KernelFile {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.file.is_ok()
+    }
+
+    /// The descriptor, to wait for.
+    #[must_use]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().ok().map(File::as_fd)
     }
 
     /// Whether it is there and could not be opened.
@@ -223,6 +249,12 @@ mod tests {
         assert_eq!(read(&[b'x'; 2 * BUFFER_BYTES]), b"");
     }
 
+    #[test]
+    fn a_page_is_of_a_size_that_there_is() {
+        assert!([4, 8, 16, 64].contains(&page_kb()));
+    }
+
+    #[cfg(target_os = "linux")]
     #[test]
     fn troubles_are_told_apart() {
         let root = Root::new("/".into());

@@ -1,11 +1,15 @@
 //! One pass over every source: files that are kept open -> [`Sample`].
 
+use std::os::fd::BorrowedFd;
+
 use rustix::io::Errno;
 
 use super::cgroup_files::CgroupFiles;
 use super::kernel::{Buffer, KernelFile, Root, Trouble};
 use super::sample::{Cgroup, Sample};
-use super::source::cgroup::Limit;
+use super::source::cgroup::{Limit, MemoryEvents};
+use super::source::pressure::{Pressure, Resource};
+use super::source::stat::Stat;
 use super::source::{Health, Id, cgroup, loadavg, meminfo, net, pressure, stat, vmstat};
 
 /// The guest's own files, kept open.
@@ -70,6 +74,52 @@ impl Sources {
     pub fn cgroup_is_gone(&self) -> bool {
         self.cgroup.selection.is_gone
             || self.health.iter().any(|(_, health)| matches!(health, Err(Trouble::Absent(Errno::NODEV))))
+    }
+
+    /// The event counters alone: those of the watched cgroup, and of its topmost visible ancestor.
+    ///
+    /// # Errors
+    /// Why each of them cannot be read.
+    pub fn read_events(&mut self) -> [Result<MemoryEvents, Trouble>; 2] {
+        let files = [&self.cgroup.mem_events, &self.cgroup.tree_events];
+        files.map(|file| file.read(&mut self.buffer).map(cgroup::parse_memory_events))
+    }
+
+    /// The files that become ready when one of those counters moves (v2 only).
+    #[must_use]
+    pub fn event_fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        let files = [&self.cgroup.mem_events, &self.cgroup.tree_events];
+        files.map(|file| file.fd().filter(|_| !self.cgroup.is_v1))
+    }
+
+    /// What the limited level holds, into `sample`.
+    pub fn read_held(&mut self, sample: &mut Sample) {
+        let (files, cgroup) = (&self.cgroup, &mut sample.cgroup);
+        let count = |file: &KernelFile, buffer: &mut Buffer| file.read(buffer).ok().and_then(cgroup::parse_count);
+        cgroup.mem_current = count(&files.mem_current, &mut self.buffer);
+        cgroup.mem_max = count(&files.mem_max, &mut self.buffer);
+        let stat = files.mem_stat.read(&mut self.buffer).ok();
+        cgroup.mem_stat = stat.map(cgroup::parse_memory_stat).unwrap_or_default();
+    }
+
+    /// The buffer, for what is read besides.
+    pub fn buffer(&mut self) -> &mut Buffer {
+        &mut self.buffer
+    }
+
+    /// CPU time and running tasks alone.
+    pub fn read_stat(&mut self) -> Option<Stat> {
+        self.stat.read(&mut self.buffer).ok().map(stat::parse)
+    }
+
+    /// The pressure on one resource alone.
+    pub fn read_pressure(&mut self, resource: Resource) -> Option<Pressure> {
+        let file = match resource {
+            Resource::Memory => &self.psi_memory,
+            Resource::Io => &self.psi_io,
+            Resource::Cpu => &self.psi_cpu,
+        };
+        file.read(&mut self.buffer).ok().map(pressure::parse)
     }
 
     /// Reads everything but the disks into `sample`. Allocates nothing, opens nothing.

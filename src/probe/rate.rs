@@ -59,6 +59,9 @@ pub fn standstill(sample: &Sample) -> Rates {
     }
 }
 
+/// Clock ticks of all CPUs below which a share of them says nothing: of 4 ms, one tick would be all of it.
+const LEAST_TICKS: u64 = 8;
+
 #[derive(Clone, Copy)]
 struct CpuShares {
     busy: u64,
@@ -77,6 +80,9 @@ fn cpu_shares(before: &CpuTimes, now: &CpuTimes) -> Option<CpuShares> {
     let iowait = now.iowait.saturating_sub(before.iowait);
     let steal = now.steal.saturating_sub(before.steal);
     let all = busy.checked_add(idle)?.checked_add(iowait)?.checked_add(steal)?;
+    if all < LEAST_TICKS {
+        return None;
+    }
     Some(CpuShares { busy: per_mille(busy, all)?, steal: per_mille(steal, all)?, iowait: per_mille(iowait, all)? })
 }
 
@@ -95,10 +101,19 @@ fn throttled_pct_x10(before: &Sample, now: &Sample) -> Option<u64> {
         .max()
 }
 
-fn stalled_pct_x10(before: Stall, now: Stall, span: Duration) -> Option<u64> {
+/// The share of the span from `before` to `now` that tasks waited, in tenths of a per cent.
+#[must_use]
+pub fn stalled_pct_x10(before: Stall, now: Stall, span: Duration) -> Option<u64> {
     let stalled_us = now.total_us.checked_sub(before.total_us)?;
     // The kernel's clock and ours are read at two moments: a little over is all of it.
     per_mille(stalled_us, u64::try_from(span.as_micros()).ok()?).map(|pct_x10| pct_x10.min(1000))
+}
+
+/// The span of the percentages, where it is more than 5 % off the interval.
+#[must_use]
+pub fn told_span_ms(span: Duration, interval: Duration) -> Option<u64> {
+    let off = span.abs_diff(interval);
+    if off > interval / 20 { u64::try_from(span.as_millis()).ok() } else { None }
 }
 
 /// Tenths of a per cent, rounded to the nearest; `None` of nothing.
@@ -164,6 +179,10 @@ pub struct Totals {
     pub pids_fail: [Total; 2],
     /// Which set of files the cgroup's counters are from.
     pub files_id: u32,
+    /// Pages that macOS wrote out.
+    pub pageout: Total,
+    /// Pages that macOS decompressed.
+    pub decompress: Total,
     /// Bytes received.
     pub net_rx_bytes: Total,
     /// Bytes sent.
@@ -188,6 +207,8 @@ impl Totals {
             allocstall: self.allocstall.advanced(now.vmstat.allocstall),
             pgscan: self.pgscan.advanced(now.vmstat.pgscan),
             pids_fail: [own.advanced(now.cgroup.pids_fail_own), level.advanced(now.cgroup.pids_fail)],
+            pageout: self.pageout.advanced(now.compression.pageouts),
+            decompress: self.decompress.advanced(now.compression.decompressions),
             net_rx_bytes: self.net_rx_bytes.advanced(now.net.map(|net| net.rx_bytes)),
             net_tx_bytes: self.net_tx_bytes.advanced(now.net.map(|net| net.tx_bytes)),
             tcp_retrans: self.tcp_retrans.advanced(now.tcp_retrans),
@@ -272,5 +293,13 @@ mod tests {
         for (avg10_x100, pct_x10) in [(2062, 206), (2065, 207), (4, 0), (5, 1), (10_000, 1000)] {
             assert_eq!(avg10_pct_x10(Some(Stall { avg10_x100, total_us: 0 })), Some(pct_x10));
         }
+    }
+
+    #[test]
+    fn a_span_is_told_when_it_is_not_the_interval() {
+        let ms = Duration::from_millis;
+        assert_eq!(told_span_ms(ms(1050), ms(1000)), None);
+        assert_eq!(told_span_ms(ms(1051), ms(1000)), Some(1051));
+        assert_eq!(told_span_ms(ms(200), ms(3000)), Some(200));
     }
 }

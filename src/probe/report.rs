@@ -9,6 +9,7 @@ use super::guest::Guest;
 use super::kernel::Trouble;
 use super::rate::{Rates, Totals, avg10_pct_x10, used_pct_x10};
 use super::sample::Sample;
+use super::sink::outlets::Tally;
 use super::source::{Health, Id};
 
 /// All that a sample line is made of.
@@ -24,8 +25,19 @@ pub struct Readings<'a> {
     pub late_ms_x10: Option<u64>,
     /// The span of the percentages, where it is not the interval.
     pub span_ms: Option<u64>,
-    /// Lines that stdout could not take.
-    pub stdout_dropped: u64,
+    /// What the sinks tell of themselves.
+    pub sinks: Tally,
+    /// What made the sample be taken.
+    pub taken: Taken,
+}
+
+/// What made a sample be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was due.
+    Due,
+    /// An event, between two due samples.
+    Burst,
 }
 
 /// Some keys of the table, kept without allocating.
@@ -45,6 +57,10 @@ impl Keys {
     }
 }
 
+/// What is said of the probe itself: a guest does not tell it or not.
+const SAY_THEMSELVES: [&Field; 4] =
+    [field::SINK_STDOUT_DROPPED, field::SINK_HTTP_DROPPED, field::SINK_LOKI_DROPPED, field::BURST];
+
 /// A field of the table with its reading.
 type Pair = (&'static Field, Option<u64>);
 
@@ -61,6 +77,9 @@ impl Readings<'_> {
         if fields == Fields::Full {
             let disk = self.sample.disk.disk.map(|(at, _)| at);
             let inode = self.sample.disk.inode.map(|(at, _)| at).filter(|at| Some(*at) != disk);
+            let state = self.sample.agent.and_then(|agent| agent.state);
+            line.number(field::CLOCK_OFFSET, self.sinks.clock_offset_ms);
+            line.text(field::AGENT_STATE, state.map(|letter| [letter]));
             line.text(field::DISK_PATH, disk.and_then(|at| paths.get(at)))
                 .text(field::INODE_PATH, inode.and_then(|at| paths.get(at)));
         }
@@ -71,7 +90,8 @@ impl Readings<'_> {
     pub fn supports(&self) -> Keys {
         let mut keys = Keys::default();
         self.each(|(field, value)| {
-            let is_kept = field.print == Print::OverZero && value.is_some() && field != field::SINK_STDOUT_DROPPED;
+            let says_itself = SAY_THEMSELVES.contains(&field);
+            let is_kept = field.print == Print::OverZero && value.is_some() && !says_itself;
             if is_kept && let Some(slot) = keys.0.get_mut(keys.1) {
                 *slot = field.key;
                 keys.1 += 1;
@@ -84,6 +104,7 @@ impl Readings<'_> {
         self.guest_and_cgroup().into_iter().for_each(&mut put);
         self.cpu_and_pressure().into_iter().for_each(&mut put);
         self.details().into_iter().for_each(&mut put);
+        self.darwin().into_iter().for_each(&mut put);
         self.counts().into_iter().for_each(&mut put);
     }
 
@@ -140,8 +161,17 @@ impl Readings<'_> {
         ]
     }
 
-    fn counts(&self) -> [Pair; 13] {
-        let Sample { cgroup, disk, .. } = self.sample;
+    fn darwin(&self) -> [Pair; 4] {
+        [
+            (field::MEM_PRESSURE_LEVEL, self.sample.pressure_level),
+            (field::VM_COMPRESSED, self.sample.compression.compressed_kb),
+            (field::VM_PAGEOUT, self.totals.pageout.sum()),
+            (field::VM_DECOMPRESS, self.totals.decompress.sum()),
+        ]
+    }
+
+    fn counts(&self) -> [Pair; 18] {
+        let Sample { cgroup, disk, agent, .. } = self.sample;
         let kib = |bytes: Option<u64>| bytes.map(|bytes| bytes / 1024);
         let room = disk.disk.map(|(_, room)| room);
         [
@@ -157,7 +187,12 @@ impl Readings<'_> {
             (field::NET_RX, kib(self.totals.net_rx_bytes.sum())),
             (field::NET_TX, kib(self.totals.net_tx_bytes.sum())),
             (field::TCP_RETRANS, self.totals.tcp_retrans.sum()),
-            (field::SINK_STDOUT_DROPPED, Some(self.stdout_dropped)),
+            (field::AGENT_WAIT, agent.and_then(|agent| agent.wait_ns).map(|wait_ns| wait_ns / 1_000_000)),
+            (field::AGENT_RSS, agent.and_then(|agent| agent.rss_kb)),
+            (field::SINK_STDOUT_DROPPED, Some(self.sinks.stdout_dropped)),
+            (field::SINK_HTTP_DROPPED, Some(self.sinks.http_dropped)),
+            (field::SINK_LOKI_DROPPED, Some(self.sinks.loki_dropped)),
+            (field::BURST, Some(u64::from(self.taken == Taken::Burst))),
         ]
     }
 }
@@ -227,6 +262,14 @@ pub fn put_health(line: &mut LineBuilder<'_>, health: &Health) {
         .list(field::BROKEN, of(|trouble| matches!(trouble, Trouble::Broken(_) | Trouble::Garbled | Trouble::Hung)));
 }
 
+/// Writes what the sinks tell of themselves.
+pub fn put_tally(line: &mut LineBuilder<'_>, tally: &Tally) {
+    line.number(field::SINK_STDOUT_DROPPED, Some(tally.stdout_dropped))
+        .number(field::SINK_HTTP_DROPPED, Some(tally.http_dropped))
+        .number(field::SINK_LOKI_DROPPED, Some(tally.loki_dropped))
+        .number(field::CLOCK_OFFSET, tally.clock_offset_ms);
+}
+
 /// Writes who the runner is, as far as that was set.
 pub fn put_runner(line: &mut LineBuilder<'_>, runner: &Runner) {
     line.text(field::RUNNER_NAME, runner.name.as_ref())
@@ -251,9 +294,11 @@ mod tests {
             totals: &totals,
             late_ms_x10: None,
             span_ms: None,
-            stdout_dropped: 0,
+            sinks: Tally::default(),
+            taken: Taken::Due,
         };
-        let mut written = vec![field::DISK_PATH.key, field::INODE_PATH.key];
+        let mut written =
+            vec![field::CLOCK_OFFSET.key, field::AGENT_STATE.key, field::DISK_PATH.key, field::INODE_PATH.key];
         readings.each(|(field, _)| written.push(field.key));
         let mut table: Vec<&str> = field::ALL
             .iter()

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::processes::watched::AgentReading;
 use super::source::cgroup::{MemoryEvents, MemoryStat, Throttling};
+use super::source::darwin::Compression;
 use super::source::disk::Fullest;
 use super::source::loadavg::Loadavg;
 use super::source::meminfo::Meminfo;
@@ -24,6 +26,10 @@ pub struct Sample {
     pub loadavg: Option<Loadavg>,
     /// Event counters of the whole guest.
     pub vmstat: Vmstat,
+    /// The level of memory pressure as macOS tells it: 1 normal, 2 warn, 4 critical.
+    pub pressure_level: Option<u64>,
+    /// What macOS does for want of memory.
+    pub compression: Compression,
     /// Pressure on the CPUs.
     pub cpu_pressure: Pressure,
     /// Pressure on memory.
@@ -36,6 +42,8 @@ pub struct Sample {
     pub tcp_retrans: Option<u64>,
     /// The watched cgroup.
     pub cgroup: Cgroup,
+    /// The CI runner's own process.
+    pub agent: Option<AgentReading>,
     /// Room on the watched paths.
     pub disk: Fullest,
 }

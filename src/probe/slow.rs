@@ -3,17 +3,19 @@
 //! The sampler never waits for this thread: it looks at the board when the board is free, else takes what it saw last.
 //! A path that hangs holds up the others behind it and the choice of files; the sampler names it and goes on.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::StatVfs;
-
+use super::agents::{Agents, Asked, Lookout};
 use super::cgroup_files::{self, CgroupFiles, Ids};
-use super::kernel::{Root, Trouble};
+use super::kernel::{Root, Trouble, page_kb};
 use super::levels::Target;
+use super::processes::{Look, Processes};
+#[cfg(target_os = "macos")]
+use super::source::darwin;
 use super::source::disk::{self, Counts, Fullest, Room};
 
 /// How often the levels of the cgroup are chosen anew.
@@ -21,6 +23,9 @@ const LEVELS_EVERY: Duration = Duration::from_secs(60);
 
 /// How much older than its pace a disk reading may be before the call counts as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a look for the largest processes may take.
+const LARGEST_WITHIN: Duration = Duration::from_millis(20);
 
 /// Enough for path handling and system calls; a locked stack is resident.
 const STACK_BYTES: usize = 256 * 1024;
@@ -44,6 +49,10 @@ pub struct Work {
     pub watch: Vec<PathBuf>,
     /// How often the paths are asked about.
     pub pace: Duration,
+    /// The name of the agent's process, besides the known ones.
+    pub agent: Option<String>,
+    /// The process below which it is looked for first.
+    pub below: Option<u32>,
 }
 
 /// `/`, the working directory, `/tmp` and `/dev/shm`, each file system once.
@@ -62,6 +71,9 @@ struct Board {
     used_files: Option<Box<CgroupFiles>>,
     disks: Disks,
     disks_are_new: bool,
+    agents: Option<Box<Agents>>,
+    used_agents: Option<Box<Agents>>,
+    largest: Option<Look>,
 }
 
 /// One look at the watched paths.
@@ -73,6 +85,8 @@ pub struct Disks {
     pub fullest: Fullest,
     /// The watched paths, as lines show them.
     pub paths: Vec<String>,
+    /// The room of each path; `None` where there is none to tell.
+    pub rooms: Vec<Option<Room>>,
     /// What is wrong with each path.
     pub troubles: Vec<Option<Trouble>>,
 }
@@ -95,6 +109,10 @@ struct Shared {
     reopen: AtomicBool,
     /// Which of the paths is being asked about.
     asking: AtomicUsize,
+    /// The sampler wants to know the largest processes.
+    largest: AtomicBool,
+    /// Whether the agents shown are not right any more ([`Asked`]).
+    agents: AtomicU8,
 }
 
 impl Slow {
@@ -106,6 +124,8 @@ impl Slow {
         let board = Arc::new(Mutex::new(Board::default()));
         let shared = Arc::new(Shared::default());
         let (pace, started) = (work.pace, Instant::now());
+        let name = work.agent.clone().map(String::into_bytes);
+        let lookout = Lookout::new(Processes::new(work.root.clone(), page_kb()), name, work.below);
         let worker = Worker {
             selection: first.selection.clone(),
             ids: first.ids,
@@ -115,6 +135,8 @@ impl Slow {
             shared: Arc::clone(&shared),
             watched: Vec::new(),
             kept: None,
+            lookout,
+            started,
         };
         let builder = std::thread::Builder::new().name("slow".to_owned()).stack_size(STACK_BYTES);
         let thread = builder.spawn(move || worker.run())?.thread().clone();
@@ -137,6 +159,34 @@ impl Slow {
     pub fn ask_for_files(&self) {
         self.shared.reopen.store(true, Ordering::Release);
         self.thread.unpark();
+    }
+
+    /// Takes other agents to watch, when there are some.
+    pub fn exchange_agents(&mut self, agents: &mut Box<Agents>) {
+        if let Ok(mut board) = self.board.try_lock()
+            && let Some(new) = board.agents.take()
+        {
+            board.used_agents = Some(std::mem::replace(agents, new));
+        }
+    }
+
+    /// Says that the agents are not right any more.
+    pub fn ask_for_agents(&self, asked: Asked) {
+        self.shared.agents.fetch_max(asked as u8, Ordering::AcqRel);
+        if asked >= Asked::WorkerHasEnded {
+            self.thread.unpark();
+        }
+    }
+
+    /// Asks for the largest processes; [`Slow::largest`] has them once they are found.
+    pub fn ask_for_largest(&self) {
+        self.shared.largest.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    /// The largest processes, when they were asked for and found.
+    pub fn largest(&self) -> Option<Look> {
+        self.board.try_lock().ok()?.largest.take()
     }
 
     /// The latest look at the disks; of no path before the first one.
@@ -182,6 +232,8 @@ struct Worker {
     shared: Arc<Shared>,
     watched: Vec<PathBuf>,
     kept: Option<usize>,
+    lookout: Lookout,
+    started: Instant,
 }
 
 impl Worker {
@@ -194,6 +246,9 @@ impl Worker {
                 levels_at = Instant::now();
                 self.look_at_levels(asked);
             }
+            // First what is asked for in trouble, last what can hang.
+            self.look_at_largest();
+            self.look_at_agents();
             self.look_at_disks();
             std::thread::park_timeout(self.work.pace);
         }
@@ -223,6 +278,23 @@ impl Worker {
         self.on_board(|board| board.files.replace(files));
     }
 
+    fn look_at_largest(&mut self) {
+        if self.shared.largest.swap(false, Ordering::AcqRel) {
+            let now = || self.started.elapsed();
+            let look = self.lookout.processes().largest(LARGEST_WITHIN, now);
+            self.on_board(|board| board.largest = Some(look));
+        }
+    }
+
+    fn look_at_agents(&mut self) {
+        let asked = Asked::of(self.shared.agents.swap(Asked::No as u8, Ordering::AcqRel));
+        if let Some(agents) = self.lookout.look(asked, self.started.elapsed()) {
+            let agents = Box::new(agents);
+            // Those that were never taken are freed without the lock, as those that were used.
+            drop(self.on_board(|board| (board.agents.replace(agents), board.used_agents.take())));
+        }
+    }
+
     /// Tells the paths before the first of them is asked about, so that one that hangs has a name.
     fn find_paths(&mut self) {
         let usual = match self.work.usual_paths {
@@ -237,7 +309,7 @@ impl Worker {
     fn look_at_disks(&mut self) {
         let rooms = self.watched.iter().enumerate().map(|(at, path)| {
             self.shared.asking.store(at, Ordering::Release);
-            rustix::fs::statvfs(path).map(|found| disk::room(counts(&found))).map_err(Trouble::of)
+            counts(path).map(disk::room).map_err(Trouble::of)
         });
         let rooms: Vec<Result<Option<Room>, Trouble>> = rooms.collect();
         self.shared.asking.store(NO_PATH, Ordering::Release);
@@ -245,7 +317,7 @@ impl Worker {
         let fullest = disk::fullest(&known, self.kept);
         self.kept = fullest.disk.map(|(at, _)| at);
         let troubles = rooms.into_iter().map(Result::err).collect();
-        self.post(Disks { at: Some(Instant::now()), fullest, paths: self.names(), troubles });
+        self.post(Disks { at: Some(Instant::now()), fullest, paths: self.names(), rooms: known, troubles });
     }
 
     fn names(&self) -> Vec<String> {
@@ -267,17 +339,38 @@ impl Worker {
     }
 }
 
-fn counts(found: &StatVfs) -> Counts {
-    Counts {
+#[cfg(target_os = "linux")]
+fn counts(path: &Path) -> rustix::io::Result<Counts> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(Counts {
         fragment_bytes: found.f_frsize,
         blocks: [found.f_blocks, found.f_bfree, found.f_bavail],
         inodes: [found.f_files, found.f_ffree, found.f_favail],
-    }
+        is_read_only: found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+    })
+}
+
+/// By statfs(2): the counts of statvfs(3) have 32 bits there, and APFS counts more inodes than that.
+#[cfg(target_os = "macos")]
+fn counts(path: &Path) -> rustix::io::Result<Counts> {
+    let found = rustix::fs::statfs(path)?;
+    Ok(Counts {
+        fragment_bytes: found.f_bsize.into(),
+        blocks: [found.f_blocks, found.f_bfree, found.f_bavail],
+        inodes: [found.f_files, found.f_ffree, found.f_ffree],
+        is_read_only: darwin::is_read_only(found.f_flags),
+    })
+}
+
+/// The first of the usual paths. On macOS `/` is the sealed system; what fills is the data volume.
+fn main_volume() -> PathBuf {
+    let data = Path::new("/System/Volumes/Data");
+    if cfg!(target_os = "macos") && data.exists() { data.to_owned() } else { "/".into() }
 }
 
 fn usual_paths() -> Vec<PathBuf> {
     let paths: [Option<PathBuf>; MOST_USUAL_PATHS] =
-        [Some("/".into()), std::env::current_dir().ok(), Some("/tmp".into()), Some("/dev/shm".into())];
+        [Some(main_volume()), std::env::current_dir().ok(), Some("/tmp".into()), Some("/dev/shm".into())];
     let mut seen = Vec::new();
     let mut is_new = |path: &PathBuf| {
         let device = std::fs::metadata(path).map(|meta| std::os::unix::fs::MetadataExt::dev(&meta)).ok();
@@ -292,11 +385,15 @@ fn usual_paths() -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
+    fn work_of(root: Root, watch: Vec<PathBuf>, pace: Duration) -> Work {
+        let usual_paths = UsualPaths::LeftOut;
+        Work { root, target: Target::Own, usual_paths, watch, pace, agent: None, below: None }
+    }
+
     fn start(watch: Vec<PathBuf>) -> Slow {
         let root = Root::new("/nowhere".into());
         let first = CgroupFiles::open(&root, cgroup_files::Selection::default(), Ids::default());
-        let work =
-            Work { root, target: Target::Own, usual_paths: UsualPaths::LeftOut, watch, pace: Duration::from_millis(1) };
+        let work = work_of(root, watch, Duration::from_millis(1));
         Slow::start(work, &first).unwrap()
     }
 
@@ -335,7 +432,7 @@ mod tests {
     }
 
     /// A worker that is not running, in a root of its own with one cgroup.
-    fn worker(root: &std::path::Path) -> Worker {
+    fn worker(root: &Path) -> Worker {
         for (path, text) in [
             ("proc/self/cgroup", "0::/runner\n"),
             ("proc/self/mountinfo", "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
@@ -347,9 +444,10 @@ mod tests {
         }
         let root = Root::new(root.to_owned());
         let selection = cgroup_files::select(&root, &Target::Own);
-        let (watch, pace) = (Vec::new(), Duration::from_secs(1));
         Worker {
-            work: Work { root, target: Target::Own, usual_paths: UsualPaths::LeftOut, watch, pace },
+            lookout: Lookout::new(Processes::new(root.clone(), 4), None, None),
+            started: Instant::now(),
+            work: work_of(root, Vec::new(), Duration::from_secs(1)),
             selection,
             ids: Ids::default(),
             is_hampered: false,
@@ -387,7 +485,7 @@ mod tests {
     #[test]
     fn each_file_system_is_watched_once() {
         let paths = usual_paths();
-        assert_eq!(paths.first().map(PathBuf::as_path), Some(std::path::Path::new("/")));
+        assert_eq!(paths.first(), Some(&main_volume()));
         let mut devices: Vec<u64> =
             paths.iter().map(|path| std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).unwrap())).collect();
         devices.sort_unstable();

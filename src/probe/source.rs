@@ -1,6 +1,7 @@
 //! Every source of a sample: a parser a kernel file, pure; their names, and how each of them fares.
 
 pub mod cgroup;
+pub mod darwin;
 pub mod disk;
 pub mod fault;
 pub mod kmsg;
@@ -8,7 +9,9 @@ pub mod loadavg;
 pub mod meminfo;
 pub mod net;
 pub mod pressure;
+pub mod process;
 pub mod stat;
+pub mod task_table;
 pub(super) mod text;
 pub mod vmstat;
 

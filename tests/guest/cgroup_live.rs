@@ -62,23 +62,29 @@ fn a_kill_at_the_limit_is_told_at_once_and_counted() {
         return;
     }
     let before = probe.next_of(None).scaled(field::OOM_KILL).unwrap();
-    // tail keeps its only line, which never ends, in memory.
-    let hog = "echo $$ >\"$0/cgroup.procs\" && exec tail /dev/zero";
-    let mut hog = Command::new("sh").args(["-c", hog]).arg(&cgroup.0).stdout(Stdio::null()).spawn().unwrap();
+    // tail keeps its only line, which never ends, in memory. Known by its name: the kernel's pids are those of the
+    // initial namespace.
+    let comm = format!("hog{}", std::process::id());
+    let directory = tempfile::tempdir().unwrap();
+    let tail = directory.path().join(&comm);
+    std::os::unix::fs::symlink("/usr/bin/tail", &tail).unwrap();
+    let hog = "echo $$ >\"$0/cgroup.procs\" && exec \"$1\" /dev/zero";
+    let mut hog = Command::new("sh").args(["-c", hog]).args([&cgroup.0, &tail]).stdout(Stdio::null()).spawn().unwrap();
     let status = hog.wait().unwrap();
     let killed_at = Instant::now();
     assert_eq!(status.signal(), Some(9), "{status}");
-    let is_ours = |kill: &Arrived| kill.scaled(field::VICTIM_PID) == Some(i64::from(hog.id()));
+    let is_ours = |kill: &Arrived| kill.text_of(field::VICTIM_COMM).as_deref() == Some(comm.as_str());
     let kill = std::iter::repeat_with(|| probe.next_of(Some("kmsg.oom"))).find(is_ours).unwrap();
     assert!(kill.at < killed_at + Duration::from_secs(1), "{:?}", kill.at - killed_at);
     assert_eq!(kill.text_of(field::SCOPE).as_deref(), Some("cgroup"));
-    assert_eq!(kill.text_of(field::VICTIM_COMM).as_deref(), Some("tail"));
     assert_eq!(kill.text_of(field::OLD), None);
+    // At once, and not with the next due sample.
+    let is_own = |oom: &Arrived| oom.text_of(field::SOURCE).as_deref() == Some("own");
+    let own = (0..3).map(|_| probe.next_of(Some("oom"))).find(is_own).expect("the watched cgroup's counter");
+    assert!(own.at < kill.at + Duration::from_millis(500), "{:?}", own.at - kill.at);
+    assert_eq!(own.scaled(field::DELTA), Some(1));
+    assert_eq!(own.text_of(field::KMSG).as_deref(), Some("agrees"));
     assert_eq!(probe.next_of(None).scaled(field::OOM_KILL), Some(before + 1));
-    let own = std::iter::repeat_with(|| probe.next_of(Some("oom")))
-        .find(|oom| oom.text_of(field::SOURCE).as_deref() == Some("own"));
-    assert_eq!(own.as_ref().and_then(|oom| oom.scaled(field::DELTA)), Some(1));
-    assert_eq!(own.and_then(|oom| oom.text_of(field::KMSG)).as_deref(), Some("agrees"));
     drop(probe);
     // Whoever comes later looks back.
     let (lines, _) = Probe::start(&["--once"]).finish();

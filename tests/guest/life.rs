@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::probe::{Arrived, PATIENCE, Probe, arrivals, command, skipped};
+use crate::probe::{Arrived, PATIENCE, Probe, arrivals, command, copy_for_all, skipped};
 use runner_vitals::line::field;
 use rustix::process::Signal;
 
@@ -72,7 +72,8 @@ fn a_signal_ends_it_with_a_last_sample_and_a_stop_line() {
             probe.next_of(None);
             let stop = probe.next_of(Some("stop"));
             assert_eq!(stop.text_of(field::REASON).as_deref(), Some(reason));
-            assert_eq!(stop.scaled(field::SAMPLES), Some(2));
+            // Those of a burst count too.
+            assert!(stop.scaled(field::SAMPLES) >= Some(2), "{}", stop.text);
             let (rest, status) = probe.finish();
             assert!(rest.is_empty() && status.success());
             told.elapsed()
@@ -100,13 +101,13 @@ fn it_ends_with_the_process_it_was_told_to_watch() {
 #[test]
 fn started_in_the_background_it_ends_with_its_shell_and_leaves_ctrl_c_to_the_job() {
     let mut shell = Command::new("sh");
-    // Each line that the shell is sent lets it go on.
-    shell.args(["-c", "\"$PROBE\" --interval 60 & read line; kill -INT $!; echo; cat >/dev/null"]);
+    // Each line that the shell is sent lets it go on. Lines of the probe may come before the shell's own.
+    shell.args(["-c", "\"$PROBE\" --interval 60 & read line; kill -INT $!; echo sent; cat >/dev/null"]);
     shell.env("PROBE", env!("CARGO_BIN_EXE_runner-vitals")).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut shell = Probe::spawn(&mut shell);
     shell.next_of(None);
     shell.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-    assert_eq!(shell.next().text, "", "the signal was sent");
+    while shell.next().text != "sent" {}
     drop(shell.child.stdin.take());
     let stop = shell.next_of(Some("stop"));
     assert_eq!(stop.text_of(field::REASON).as_deref(), Some("parent_exit"));
@@ -254,9 +255,12 @@ fn a_standstill_is_told_as_lateness() {
     probe.signal(Signal::STOP);
     std::thread::sleep(Duration::from_millis(3500));
     probe.signal(Signal::CONT);
+    let gap = probe.next_of(Some("gap"));
+    assert_eq!(gap.text_of(field::KIND).as_deref(), Some("unknown"), "{}", gap.text);
     let late = probe.next_of(None);
-    assert_eq!(late.line().seq, before.line().seq + 1, "what was missed is not made up for");
+    assert_eq!(late.line().seq, gap.line().seq + 1, "what was missed is not made up for");
     let late_ms = late.scaled(field::LATE).unwrap() / 10;
+    assert!(late_ms - gap.scaled(field::MS).unwrap() <= 10, "{} {}", gap.text, late.text);
     assert!((2000..=3400).contains(&late_ms), "due 1 s after the last, served 3.5 s after it: {late_ms}");
     assert!((3300..10_000).contains(&late.scaled(field::SPAN).unwrap()), "{}", late.text);
     let next = probe.next_of(None);
@@ -342,11 +346,7 @@ fn what_is_denied_is_told_as_denied() {
         return;
     }
     // Nobody may not reach the build folder.
-    let dir = tempfile::tempdir_in("/tmp").unwrap();
-    let copy = dir.path().join("probe");
-    std::fs::copy(env!("CARGO_BIN_EXE_runner-vitals"), &copy).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(dir.path(), mode).unwrap();
+    let (_dir, copy) = copy_for_all();
     let mut nobody = Command::new(&copy);
     let (lines, status) =
         Probe::spawn(nobody.arg("--once").current_dir("/").uid(65534).gid(65534).stdout(Stdio::piped())).finish();

@@ -7,12 +7,15 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
+#![cfg(target_os = "linux")]
 
 #[path = "../support/fixture.rs"]
 mod fixture;
 #[path = "../support/probe.rs"]
 mod probe;
 
+mod agent;
 mod captures;
 mod cgroup_live;
 mod life;
+mod protect;

@@ -32,8 +32,10 @@ impl Arrived {
         line
     }
 
+    /// Whether it is of this event, or a sample that was due: those of a burst can come at any time on a busy machine.
     pub(crate) fn is(&self, event: Option<&str>) -> bool {
-        self.line().event.as_deref() == event
+        let line = self.line();
+        line.event.as_deref() == event && line.get(field::BURST).is_none()
     }
 
     pub(crate) fn text_of(&self, field: &Field) -> Option<String> {
@@ -82,6 +84,11 @@ impl Probe {
         Self { child, lines }
     }
 
+    /// A probe whose lines go elsewhere.
+    pub(crate) fn silent(child: Child) -> Self {
+        Self { child, lines: channel().1 }
+    }
+
     pub(crate) fn start(flags: &[&str]) -> Self {
         Self::spawn(&mut command(flags))
     }
@@ -123,6 +130,18 @@ impl Drop for Probe {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A copy of the probe in a folder that nobody else may be kept from. Made by a process of its own: what other tests
+/// start in this moment would hold the file open for writing, and then it cannot be run.
+pub(crate) fn copy_for_all() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let copy = dir.path().join("runner-vitals");
+    let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_runner-vitals")).arg(&copy).status().unwrap();
+    assert!(status.success());
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), mode).unwrap();
+    (dir, copy)
 }
 
 /// Says loudly that a test lacks something; in CI that is a failure.

@@ -49,6 +49,8 @@ pub struct MemoryStat {
     pub shmem: Option<u64>,
     /// `inactive_file`; v1 `total_inactive_file`.
     pub inactive_file: Option<u64>,
+    /// `active_file`; v1 `total_active_file`.
+    pub active_file: Option<u64>,
 }
 
 /// `memory.stat`. v1 prints the subtree's sums with `total_` before them, behind the cgroup's own.
@@ -65,11 +67,13 @@ pub fn parse_memory_stat(text: &[u8]) -> MemoryStat {
         anon: total.anon.or(own.anon),
         shmem: total.shmem.or(own.shmem),
         inactive_file: total.inactive_file.or(own.inactive_file),
+        active_file: total.active_file.or(own.active_file),
     }
 }
 
 fn memory_stat_line(stat: &mut MemoryStat, line: &[u8]) {
     let (key, into): (&[u8], _) = match line.first() {
+        Some(b'a') if line.starts_with(b"ac") => (b"active_file", &mut stat.active_file),
         Some(b'a') => (b"anon", &mut stat.anon),
         Some(b'r') => (b"rss", &mut stat.anon),
         Some(b's') => (b"shmem", &mut stat.shmem),
@@ -82,6 +86,8 @@ fn memory_stat_line(stat: &mut MemoryStat, line: &[u8]) {
 /// `memory.events`, or v1's `memory.oom_control`, counted since the cgroup was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryEvents {
+    /// `max`: times that the limit was about to be passed, and memory was looked for. v1 does not count it.
+    pub max: Option<u64>,
     /// `oom`: the limit was met and memory could not be had. v1 does not count it.
     pub oom: Option<u64>,
     /// `oom_kill`: members killed, by whatever OOM.
@@ -95,6 +101,7 @@ pub struct MemoryEvents {
 pub fn parse_memory_events(text: &[u8]) -> MemoryEvents {
     let mut events = MemoryEvents::default();
     for line in lines(text) {
+        events.max = events.max.or_else(|| keyed(line, b"max"));
         events.oom = events.oom.or_else(|| keyed(line, b"oom"));
         events.oom_kill = events.oom_kill.or_else(|| keyed(line, b"oom_kill"));
         events.oom_group_kill = events.oom_group_kill.or_else(|| keyed(line, b"oom_group_kill"));
@@ -175,8 +182,8 @@ mod tests {
     #[test]
     fn memory_stat_of_both_versions() {
         let v2 = b"anon 1\nfile 9\nshmem 2\ninactive_anon 9\ninactive_file 3\nactive_file 9\n";
-        let v1 = b"cache 9\nrss 7\nshmem 7\ninactive_file 7\ntotal_rss 1\ntotal_rss_huge 9\ntotal_shmem 2\ntotal_inactive_file 3\n";
-        let expected = MemoryStat { anon: Some(1), shmem: Some(2), inactive_file: Some(3) };
+        let v1 = b"cache 9\nrss 7\nshmem 7\ninactive_file 7\ntotal_rss 1\ntotal_rss_huge 9\ntotal_shmem 2\ntotal_inactive_file 3\ntotal_active_file 9\n";
+        let expected = MemoryStat { anon: Some(1), shmem: Some(2), inactive_file: Some(3), active_file: Some(9) };
         assert_eq!(parse_memory_stat(v2), expected);
         assert_eq!(parse_memory_stat(v1), expected);
         assert_eq!(parse_memory_stat(b"anon\nshmem x\n\xff"), MemoryStat::default());
@@ -185,9 +192,9 @@ mod tests {
     #[test]
     fn events_of_both_versions() {
         let v2 = parse_memory_events(b"low 0\nhigh 0\nmax 93\noom 3\noom_kill 1\noom_group_kill 2\n");
-        assert_eq!(v2, MemoryEvents { oom: Some(3), oom_kill: Some(1), oom_group_kill: Some(2) });
+        assert_eq!(v2, MemoryEvents { max: Some(93), oom: Some(3), oom_kill: Some(1), oom_group_kill: Some(2) });
         let v1 = parse_memory_events(b"oom_kill_disable 0\nunder_oom 0\noom_kill 4\n");
-        assert_eq!(v1, MemoryEvents { oom: None, oom_kill: Some(4), oom_group_kill: None });
+        assert_eq!(v1, MemoryEvents { max: None, oom: None, oom_kill: Some(4), oom_group_kill: None });
     }
 
     #[test]

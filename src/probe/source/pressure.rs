@@ -2,6 +2,69 @@
 
 use super::text::{hundredths, lines, number, words};
 
+/// What can run short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Memory: time that tasks spend on getting some back.
+    Memory,
+    /// Input and output.
+    Io,
+    /// The CPUs.
+    Cpu,
+}
+
+impl Resource {
+    /// Every resource.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Io, Self::Cpu];
+
+    /// As the kernel and lines name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Io => "io",
+            Self::Cpu => "cpu",
+        }
+    }
+
+    /// Which row is watched for trouble, and how many thousandths of a window are trouble.
+    ///
+    /// - memory: `some` 40 %. A stream of files through a cgroup that is full of page cache shows 16 % on a slow emulated
+    ///   CPU, up to 30 % when that is busy too, and less on any other, since clean pages cost little to take back; a working
+    ///   set that no longer fits shows 45 % and more (all measured in the guests of `tests/microvm`).
+    /// - io: `full` 80 %. Unpacking onto a slow disk makes all tasks wait half of the time and is no trouble.
+    /// - cpu: `some` 95 %. Any parallel build has tasks waiting for a CPU most of the time: this alone is no trouble, see
+    ///   `signs::is_starved`.
+    #[must_use]
+    pub const fn threshold(self) -> (Row, u64) {
+        match self {
+            Self::Memory => (Row::Some, 400),
+            Self::Io => (Row::Full, 800),
+            Self::Cpu => (Row::Some, 950),
+        }
+    }
+}
+
+/// One of the two rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// Some task waited.
+    Some,
+    /// All tasks waited.
+    Full,
+}
+
+impl Row {
+    /// As the kernel names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Some => "some",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// One row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stall {
@@ -18,6 +81,17 @@ pub struct Pressure {
     pub some: Option<Stall>,
     /// All tasks waited; /proc/pressure/cpu has it since 5.13 only.
     pub full: Option<Stall>,
+}
+
+impl Pressure {
+    /// This row.
+    #[must_use]
+    pub fn row(&self, row: Row) -> Option<Stall> {
+        match row {
+            Row::Some => self.some,
+            Row::Full => self.full,
+        }
+    }
 }
 
 /// Reads the rows, whatever else stands between.

@@ -1,4 +1,4 @@
-//! `/proc/stat`: CPU time and blocked tasks (`Documentation/filesystems/proc.rst`).
+//! `/proc/stat`: CPU time, running and blocked tasks (`Documentation/filesystems/proc.rst`).
 
 use super::text::{keyed, lines, number, words};
 
@@ -22,11 +22,13 @@ pub struct Stat {
     pub cpu: Option<CpuTimes>,
     /// How many `cpuN` rows there are: the CPUs online.
     pub cpus: u64,
+    /// `procs_running`: tasks that run or are ready to.
+    pub procs_running: Option<u64>,
     /// `procs_blocked`.
     pub procs_blocked: Option<u64>,
 }
 
-/// Reads the `cpu` rows and `procs_blocked`.
+/// Reads the `cpu` rows, `procs_running` and `procs_blocked`.
 #[must_use]
 pub fn parse(text: &[u8]) -> Stat {
     let mut stat = Stat::default();
@@ -34,7 +36,10 @@ pub fn parse(text: &[u8]) -> Stat {
         match line {
             [b'c', b'p', b'u', b' ', row @ ..] => stat.cpu = stat.cpu.or_else(|| cpu_times(row)),
             [b'c', b'p', b'u', b'0'..=b'9', ..] => stat.cpus += 1,
-            [b'p', b'r', ..] => stat.procs_blocked = stat.procs_blocked.or_else(|| keyed(line, b"procs_blocked")),
+            [b'p', b'r', ..] => {
+                stat.procs_running = stat.procs_running.or_else(|| keyed(line, b"procs_running"));
+                stat.procs_blocked = stat.procs_blocked.or_else(|| keyed(line, b"procs_blocked"));
+            }
             _ => {}
         }
     }
@@ -60,7 +65,7 @@ mod tests {
             b"cpu  60 1 660 540 2 3 20 4 5 6\ncpu0 1 2\ncpu1 1 2\nintr 1 2 3\nprocs_running 1\nprocs_blocked 7\n",
         );
         let cpu = CpuTimes { busy: [60, 1, 660, 3, 20], idle: 540, iowait: 2, steal: 4 };
-        assert_eq!(stat, Stat { cpu: Some(cpu), cpus: 2, procs_blocked: Some(7) });
+        assert_eq!(stat, Stat { cpu: Some(cpu), cpus: 2, procs_running: Some(1), procs_blocked: Some(7) });
     }
 
     #[test]

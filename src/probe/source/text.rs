@@ -27,6 +27,14 @@ pub(crate) fn number(word: &[u8]) -> Option<u64> {
     })
 }
 
+/// A whole decimal number that may be below zero.
+pub(crate) fn signed(word: &[u8]) -> Option<i64> {
+    match word.strip_prefix(b"-") {
+        Some(digits) => i64::try_from(number(digits)?).ok().map(|value| -value),
+        None => i64::try_from(number(word)?).ok(),
+    }
+}
+
 /// A number with exactly two decimals, in hundredths: `12.03` is 1203.
 pub(crate) fn hundredths(word: &[u8]) -> Option<u64> {
     let (whole, fraction) = word.split_at_checked(word.len().checked_sub(3)?)?;
@@ -72,6 +80,18 @@ mod tests {
             (b"\xff", None),
         ] {
             assert_eq!(number(word), value, "{word:?}");
+        }
+        for (word, value) in [
+            (&b"-998"[..], Some(-998)),
+            (b"-0", Some(0)),
+            (b"7", Some(7)),
+            (b"9223372036854775807", Some(i64::MAX)),
+            (b"9223372036854775808", None),
+            (b"--1", None),
+            (b"-", None),
+            (b"", None),
+        ] {
+            assert_eq!(signed(word), value, "{word:?}");
         }
         for (word, value) in
             [(&b"12.03"[..], Some(1203)), (b"0.00", Some(0)), (b".00", None), (b"1.0", None), (b"", None)]

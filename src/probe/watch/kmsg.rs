@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::time::ClockId;
 
+use crate::probe::fixed;
 use crate::probe::kernel::{Root, Trouble};
 use crate::probe::source::kmsg;
 
@@ -92,12 +93,12 @@ impl Kmsg {
         // printk's clock stands still in suspend, as the monotonic one does.
         let now = Duration::try_from(rustix::time::clock_gettime(ClockId::Monotonic)).unwrap_or_default();
         let now_us = u64::try_from(now.as_micros()).ok();
-        Ok(Self::new(From::Device { file, record: vec![0; RECORD_BYTES] }, now_us))
+        Ok(Self::new(From::Device { file, record: resident_record() }, now_us))
     }
 
     fn new(from: From, now_us: Option<u64>) -> Self {
         let look_back_to_us = now_us.map(|now| now.saturating_sub(LOOK_BACK_US));
-        let text = Vec::with_capacity(RECORD_BYTES);
+        let text = fixed::resident(RECORD_BYTES);
         Self { from, look_back_to_us, is_catching_up: true, last_seq: None, overran: false, text }
     }
 
@@ -190,6 +191,12 @@ impl From {
             },
         }
     }
+}
+
+fn resident_record() -> Vec<u8> {
+    let mut record = fixed::resident(RECORD_BYTES);
+    record.resize(RECORD_BYTES, 0);
+    record
 }
 
 fn missed(last: Option<u64>, seq: u64) -> u64 {

@@ -8,11 +8,16 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
+use super::supervisor::JobEnd;
+
 /// How often a kernel without pidfd (before 5.3) is asked whether the process is there.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// Room for the pid, the name and the state.
 const STAT_BYTES: usize = 128;
+
+/// Room for what a supervisor tells.
+const TOLD_BYTES: usize = 64;
 
 /// A process that is watched for its end.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ enum By {
     Pidfd(OwnedFd),
     /// Its `/proc/PID/stat`, which stays its own when the pid is given to another.
     Stat(File),
+    /// A pipe from it as stdin, which ends with it.
+    Pipe,
 }
 
 impl Watched {
@@ -36,6 +43,21 @@ impl Watched {
         }
     }
 
+    /// Watches the supervisor that has started this process with a pipe for its stdin.
+    #[must_use]
+    pub fn supervisor() -> Self {
+        Self(By::Pipe)
+    }
+
+    /// What the supervisor told of the job, when it is that which is watched and it is ready to be read.
+    #[must_use]
+    pub fn job_end(&self) -> Option<JobEnd> {
+        let By::Pipe = &self.0 else { return None };
+        let mut told = [0; TOLD_BYTES];
+        let count = rustix::io::retry_on_intr(|| rustix::io::read(rustix::stdio::stdin(), &mut told)).ok()?;
+        told.get(..count).and_then(JobEnd::parse)
+    }
+
     fn by_stat(pid: Pid) -> Option<Self> {
         let stat = File::open(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         Some(Self(By::Stat(stat)))
@@ -46,6 +68,7 @@ impl Watched {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
             By::Pidfd(fd) => Some(fd.as_fd()),
+            By::Pipe => Some(rustix::stdio::stdin()),
             By::Stat(_) => None,
         }
     }
@@ -60,7 +83,7 @@ impl Watched {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         match &self.0 {
-            By::Pidfd(_) => false,
+            By::Pidfd(_) | By::Pipe => false,
             By::Stat(file) => {
                 let mut stat = [0; STAT_BYTES];
                 let read = file.read_at(&mut stat, 0).ok();
@@ -84,7 +107,8 @@ fn has_ended(stat: &[u8]) -> bool {
 #[must_use]
 pub fn started_in_background() -> bool {
     let terminal_is_anothers = |fd: BorrowedFd<'_>| {
-        rustix::termios::tcgetpgrp(fd).is_ok_and(|foreground| foreground != rustix::process::getpgrp())
+        let own = nix::unistd::getpgrp().as_raw();
+        rustix::termios::tcgetpgrp(fd).is_ok_and(|foreground| foreground.as_raw_nonzero().get() != own)
     };
     super::signals::sigint_is_ignored()
         || terminal_is_anothers(std::io::stdin().as_fd())

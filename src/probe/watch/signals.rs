@@ -26,9 +26,10 @@ impl Signals {
         let mask: SigSet = wanted.collect();
         // In this order: a signal that is blocked and cannot be read would be lost.
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        // A file that may not grow is told by the write that fails, not by the end of the probe.
+        // A file that may not grow and a pipe that nobody reads are told by the write that fails, not by the end of the
+        // probe; a terminal that others are to write to now takes lines all the same.
         let mut blocked = mask;
-        blocked.add(Signal::SIGXFSZ);
+        [Signal::SIGXFSZ, Signal::SIGPIPE, Signal::SIGTTOU].into_iter().for_each(|signal| blocked.add(signal));
         blocked.thread_block()?;
         Ok(Self(fd))
     }

@@ -1,0 +1,5 @@
+//! The operator's side.
+
+pub mod diagnose;
+pub mod serve;
+pub mod trail;

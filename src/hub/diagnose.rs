@@ -1,0 +1,221 @@
+//! `vitals-hub diagnose`: why did this runner die.
+//!
+//! Trails ([`super::trail`]) become evidence ([`evidence`]), each rule ([`rules`]) says how far that speaks for its cause, and the
+//! strongest is the verdict ([`verdict`]), as text ([`text`]), JSON ([`json`]), a row of many ([`table`]) or a page (`page`). All of it is
+//! pure: the same trail gives the same bytes. `docs/VERDICTS.md` has the causes, the thresholds and their reasons.
+
+pub mod case;
+pub mod cause;
+pub mod evidence;
+pub mod json;
+pub mod rules;
+pub mod table;
+pub mod text;
+pub mod verdict;
+
+mod advice;
+mod inputs;
+mod loki_args;
+mod page;
+mod ring;
+mod units;
+
+use std::io::{self, BufWriter, Read, Write};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::ValueEnum;
+
+use super::trail::film::Film;
+use super::trail::loki::{Fault, Question, Settings};
+use super::trail::{self, Book, Runner};
+use inputs::Asked;
+use page::spool::Spool;
+use page::{Page, PageError, Shape};
+use text::Look;
+
+pub use loki_args::LokiArgs;
+
+/// What is diagnosed, and how that is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Trails: logs of Pods, `logcli` output, Loki's JSON, or folders of such; stdin for `-`, and where neither a file
+    /// nor Loki is named
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Loki itself.
+    #[command(flatten)]
+    pub loki: LokiArgs,
+    /// Only this runner
+    #[arg(long, value_name = "NAME")]
+    pub runner: Option<String>,
+    /// One row a runner, by time of death, and totals by cause
+    #[arg(long)]
+    pub all: bool,
+    /// How it is told
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Also a page with charts: one file that needs nothing else; with --all the table alone
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// How a verdict is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For a terminal.
+    Text,
+    /// An array of one object a runner; docs/verdict.schema.json
+    Json,
+}
+
+/// How the program ends, after sysexits(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// It could say something.
+    Said,
+    /// Nothing in the input is ours, or it could not be read: EX_DATAERR.
+    Unusable,
+    /// Loki could not be reached: EX_UNAVAILABLE.
+    Unavailable,
+    /// What it says could not be written: EX_IOERR.
+    Unwritten,
+    /// A setting is wrong, or Loki does not let in who asks: EX_CONFIG.
+    Setting,
+}
+
+impl From<Code> for u8 {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::Said => 0,
+            Code::Unusable => 65,
+            Code::Unavailable => 69,
+            Code::Unwritten => 74,
+            Code::Setting => 78,
+        }
+    }
+}
+
+impl From<Fault> for Code {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unavailable => Self::Unavailable,
+            Fault::Query => Self::Unusable,
+            Fault::Setting => Self::Setting,
+        }
+    }
+}
+
+/// Reads all trails and tells the verdicts on `out`; what is wrong with the input on `log`, with its place.
+///
+/// `stdin` is read where neither a file nor Loki is named, or for `-`.
+pub fn run(args: &Args, stdin: impl Read + Send, out: &mut impl Write, log: &mut impl Write, look: Look) -> Code {
+    let mut book = Book::default();
+    let question = match args.loki.question(SystemTime::now()) {
+        Ok(question) => question,
+        Err(error) => {
+            let _ = writeln!(log, "vitals-hub: {error}");
+            return Code::Setting;
+        }
+    };
+    if args.html.as_ref().is_some_and(|path| path.as_os_str() == "-") {
+        let _ = writeln!(log, "vitals-hub: --html -: a page goes into a file, stdout has the text");
+        return Code::Setting;
+    }
+    let mut stdin = if args.html.is_some() { Spool::keeping(stdin) } else { Spool::passing(stdin) };
+    let asked = read(args, question.as_ref(), &mut stdin, &mut book, log);
+    let has_lines = book.counts.ours > 0;
+    let (mut runners, read) = book.into_runners();
+    // That the log cannot be written is no reason to say nothing.
+    let _ = inputs::tell(&read, log);
+    if let Some(name) = &args.runner {
+        runners.retain(|runner| runner.name == *name);
+    }
+    if runners.is_empty() {
+        let why = if has_lines { "no runner of that name" } else { "no line of vitals" };
+        let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
+        let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
+        return match asked {
+            Asked::Whole => Code::Unusable,
+            Asked::Partly(fault) | Asked::Nothing(fault) => fault.into(),
+        };
+    }
+    let page = args.html.as_ref().map(|_| Page::of(&runners, if args.all { Shape::Table } else { Shape::Runners }));
+    let told = tell(args, runners, &read, out, look);
+    if let Some(error) = page.and_then(|page| draw(args, question.as_ref(), page, &read, stdin).err()) {
+        let _ = writeln!(log, "vitals-hub: {}", units::harmless(&error.to_string()));
+        return Code::Unwritten;
+    }
+    match told {
+        Ok(()) => match asked {
+            Asked::Whole | Asked::Partly(_) => Code::Said,
+            Asked::Nothing(fault) => fault.into(),
+        },
+        // Who reads has enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Code::Said,
+        Err(_) => Code::Unwritten,
+    }
+}
+
+/// Whom of Loki to ask for what.
+type Asking = (Settings, Question);
+
+/// Reads what was named: files or stdin, and Loki.
+fn read(args: &Args, asking: Option<&Asking>, stdin: impl Read + Send, book: &mut Book, log: &mut impl Write) -> Asked {
+    if asking.is_none() || !args.files.is_empty() {
+        inputs::read(&args.files, stdin, book, log);
+    }
+    asking.map_or(Asked::Whole, |(settings, question)| inputs::ask(settings, question, book, log))
+}
+
+/// Reads once more what the page shows of its runners, and writes it.
+fn draw(
+    args: &Args,
+    asking: Option<&Asking>,
+    page: Page,
+    before: &trail::Read,
+    stdin: Spool<impl Read>,
+) -> Result<(), PageError> {
+    let Some(path) = &args.html else { return Ok(()) };
+    let film = match page.film() {
+        None => Film::default(),
+        Some(film) => {
+            let mut book = Book::again(before, film);
+            // What is wrong with the input was told the first time.
+            read(args, asking, stdin.again()?, &mut book, &mut io::sink());
+            book.into_film()
+        }
+    };
+    page.write(film, before, path)
+}
+
+/// Judges runner by runner, so that no more than one verdict is there at a time.
+fn tell(args: &Args, runners: Vec<Runner>, read: &trail::Read, out: &mut impl Write, look: Look) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    let verdicts = runners.into_iter().filter_map(|runner| verdict::judge(&runner));
+    match (args.format, args.all) {
+        (Format::Json, _) => {
+            let mut array = json::Array::open(&mut out)?;
+            for verdict in verdicts {
+                array.push(&verdict, read)?;
+            }
+            array.close()?;
+        }
+        (Format::Text, true) => {
+            let mut table = table::Table::default();
+            for verdict in verdicts {
+                table.push(&verdict);
+            }
+            table.write(read, look, &mut out)?;
+        }
+        (Format::Text, false) => {
+            for (nth, verdict) in verdicts.enumerate() {
+                if nth > 0 {
+                    writeln!(out)?;
+                }
+                text::write(&verdict, read, look, &mut out)?;
+            }
+        }
+    }
+    out.flush()
+}

@@ -1,0 +1,127 @@
+//! Files, stdin and Loki into the book, and what is told of them.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::hub::trail::loki::{Fault, Loki, LokiError, Question, Settings};
+use crate::hub::trail::loki_json::at_ns;
+use crate::hub::trail::{self, Book, read};
+
+use super::units::harmless;
+
+/// How far Loki was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// All of it, or it was not asked.
+    Whole,
+    /// The newest lines.
+    Partly(Fault),
+    /// Not at all.
+    Nothing(Fault),
+}
+
+/// Reads everything that was named; what could not be read is told.
+pub(super) fn read(files: &[PathBuf], stdin: impl Read + Send, book: &mut Book, log: &mut impl Write) {
+    let mut failed = Vec::new();
+    let mut stdin = Some(stdin);
+    let only_stdin = [PathBuf::from("-")];
+    for path in if files.is_empty() { &only_stdin[..] } else { files } {
+        if path.as_os_str() == "-" {
+            // Named twice it is at its end the second time.
+            if let Some(stdin) = stdin.take() {
+                let source = book.source("stdin");
+                failed.extend(read::read(stdin, source, book).err().map(|error| ("stdin".to_owned(), error)));
+            }
+        } else {
+            file(path, book, &mut failed);
+        }
+    }
+    for (name, error) in &failed {
+        let why = format!("{name}: {error}");
+        let _ = writeln!(log, "vitals-hub: {}", harmless(&why));
+        book.partial.get_or_insert(why);
+    }
+}
+
+/// Reads what Loki has; what goes wrong with that is told, and where only a part was read the book says so.
+pub(super) fn ask(settings: &Settings, question: &Question, book: &mut Book, log: &mut impl Write) -> Asked {
+    let mut tell = |says: &str| {
+        let _ = writeln!(log, "vitals-hub: {}", harmless(says));
+    };
+    let mut failed = |error: &LokiError| {
+        tell(&error.to_string());
+        Asked::Nothing(error.fault)
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let why = error.to_string();
+            return failed(&LokiError { url: settings.url.clone(), fault: Fault::Unavailable, why });
+        }
+    };
+    let mut loki = match Loki::new(settings) {
+        Ok(loki) => loki,
+        Err(error) => return failed(&error),
+    };
+    let reading = runtime.block_on(loki.read(question, book, &mut tell));
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    let Some((error, end_ns)) = reading.failure else { return Asked::Whole };
+    let before =
+        if reading.pages > 0 { format!("lines before {} were not read: ", at_ns(end_ns)) } else { String::new() };
+    tell(&format!("{before}{error}"));
+    book.partial = Some(format!("{before}{error}"));
+    if reading.pages > 0 { Asked::Partly(error.fault) } else { Asked::Nothing(error.fault) }
+}
+
+/// A file, or all files below a folder in the order of their names.
+fn file(path: &Path, book: &mut Book, failed: &mut Vec<(String, io::Error)>) {
+    let name = path.display().to_string();
+    let read = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => folder(path, book, failed),
+        Ok(_) => File::open(path).and_then(|file| {
+            let source = book.source(&name);
+            read::read(file, source, book)
+        }),
+        Err(error) => Err(error),
+    };
+    failed.extend(read.err().map(|error| (name, error)));
+}
+
+fn folder(path: &Path, book: &mut Book, failed: &mut Vec<(String, io::Error)>) -> io::Result<()> {
+    let entries: io::Result<Vec<fs::DirEntry>> = fs::read_dir(path)?.collect();
+    let mut entries = entries?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        // A link is not followed: it could lead back here.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_file()) {
+            file(&entry.path(), book, failed);
+        }
+    }
+    Ok(())
+}
+
+/// Tells what in the input was not taken.
+pub(super) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
+    for broken in &read.broken {
+        writeln!(log, "vitals-hub: {}: {}", harmless(&read.place(broken.place)), broken.error)?;
+    }
+    let counts = read.counts;
+    let named = u64::try_from(read.broken.len()).unwrap_or(u64::MAX);
+    if counts.broken > named {
+        writeln!(log, "vitals-hub: {} more lines are broken", counts.broken - named)?;
+    }
+    if counts.overlong > 0 {
+        writeln!(log, "vitals-hub: {} lines are too long to be ours", counts.overlong)?;
+    }
+    if counts.mentions > 0 {
+        writeln!(
+            log,
+            "vitals-hub: {} lines have RUNNER_VITALS in their middle and were passed over, as {} others",
+            counts.mentions,
+            counts.passed_over - counts.mentions
+        )?;
+    }
+    Ok(())
+}

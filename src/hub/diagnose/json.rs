@@ -1,0 +1,111 @@
+//! A verdict as JSON: `docs/verdict.schema.json` is its schema.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use crate::hub::trail::Read;
+
+use super::evidence::Ending;
+use super::units::{at, harmless};
+use super::verdict::{Other, Said, Verdict};
+
+/// The version of the schema. A key may be added to it; one that changes or goes is a new version.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Writes verdicts as one array, as they come.
+#[derive(Debug)]
+pub struct Array<W> {
+    out: W,
+    count: u64,
+}
+
+impl<W: Write> Array<W> {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// What writing gave.
+    pub fn open(mut out: W) -> io::Result<Self> {
+        out.write_all(b"[")?;
+        Ok(Self { out, count: 0 })
+    }
+
+    /// Writes a verdict.
+    ///
+    /// # Errors
+    /// What writing gave.
+    pub fn push(&mut self, verdict: &Verdict, read: &Read) -> io::Result<()> {
+        self.out.write_all(if self.count == 0 { b"\n" } else { b",\n" })?;
+        self.count += 1;
+        serde_json::to_writer_pretty(&mut self.out, &value(verdict, read)).map_err(io::Error::from)
+    }
+
+    /// Closes it.
+    ///
+    /// # Errors
+    /// What writing gave.
+    pub fn close(mut self) -> io::Result<()> {
+        self.out.write_all(b"\n]\n")
+    }
+}
+
+/// A verdict.
+#[must_use]
+pub fn value(verdict: &Verdict, read: &Read) -> Value {
+    let time = |ms: Option<i64>| ms.map(at);
+    json!({
+        "version": SCHEMA_VERSION,
+        "runner": verdict.runner,
+        "fleet": verdict.fleet,
+        "run": verdict.run,
+        "runs": verdict.runs,
+        "verdict": verdict.cause.name(),
+        "about": verdict.cause.about(),
+        "confidence": verdict.confidence.name(),
+        "score": verdict.score,
+        "ending": ending(verdict.ending),
+        "job": job(verdict.ending),
+        "first_line": time(verdict.first_ms),
+        "last_line": time(verdict.last_ms),
+        "next_due": time(verdict.next_due_ms),
+        "lines": verdict.lines,
+        "missing": verdict.missing,
+        "repeats": verdict.repeats,
+        "partial": read.partial.as_deref().map(harmless),
+        "because": said(&verdict.because, read),
+        "contributing": others(&verdict.contributing, read),
+        "ruled_out": others(&verdict.ruled_out, read),
+        "change": verdict.change,
+    })
+}
+
+const fn ending(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Silence => "silence",
+        Ending::Told => "told",
+        Ending::Finished { .. } => "finished",
+        Ending::Unread => "unread",
+    }
+}
+
+fn job(ending: Ending) -> Value {
+    match ending {
+        Ending::Finished { exit, signal } => json!({ "exit": exit, "signal": signal }),
+        _ => Value::Null,
+    }
+}
+
+fn said(said: &[Said], read: &Read) -> Vec<Value> {
+    let one = |said: &Said| {
+        let lines = said.lines.iter().map(
+            |line| json!({ "seq": line.seq, "ts": line.at_ms.map(at), "place": harmless(&read.place(line.place)) }),
+        );
+        json!({ "says": said.says, "lines": lines.collect::<Vec<_>>() })
+    };
+    said.iter().map(one).collect()
+}
+
+fn others(others: &[Other], read: &Read) -> Vec<Value> {
+    let one = |other: &Other| json!({ "verdict": other.cause.name(), "score": other.score, "because": said(&other.because, read) });
+    others.iter().map(one).collect()
+}

@@ -1,0 +1,144 @@
+//! Settings: Loki as a source.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::hub::serve::out::loki::Credentials;
+use crate::hub::trail::loki::question::{of_pod, parse_time, since_1970_ns};
+use crate::hub::trail::loki::{Question, Settings};
+use crate::net::client::Matcher;
+use crate::url::{Url, without_secrets};
+
+/// How far back is looked where nothing else is said: a death is asked for on the same day.
+const SINCE: Duration = Duration::from_secs(24 * 3600);
+
+/// Loki takes entries that are so far ahead of its clock: those of a guest whose clock is fast.
+const AHEAD: Duration = Duration::from_secs(600);
+
+/// How long an answer may take: as long as Loki itself lets a query take.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Which Loki is asked for what.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct LokiArgs {
+    /// Ask Loki, or a gateway before it; with a path of its own: /loki/api/v1/query_range below that
+    #[arg(long, value_name = "URL", requires = "what")]
+    pub loki: Option<String>,
+    /// The lines of this Pod: {pod="NAME"} |= "RUNNER_VITALS"
+    #[arg(long, value_name = "NAME", requires = "loki", group = "what")]
+    pub pod: Option<String>,
+    /// The lines that this log query finds
+    #[arg(long, value_name = "LOGQL", requires = "loki", group = "what")]
+    pub query: Option<String>,
+    /// How far back, from now or from --to [default: 24h]
+    #[arg(long, value_name = "DURATION", requires = "loki", conflicts_with = "from", value_parser = humantime::parse_duration)]
+    pub since: Option<Duration>,
+    /// From this time on, RFC 3339
+    #[arg(long, value_name = "TIME", requires = "loki", value_parser = parse_time)]
+    pub from: Option<SystemTime>,
+    /// Up to this time, RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME", requires = "loki", value_parser = parse_time)]
+    pub to: Option<SystemTime>,
+    /// Tenant in Loki: the header X-Scope-OrgID
+    #[arg(long, alias = "tenant", value_name = "ID", requires = "loki")]
+    pub loki_tenant: Option<String>,
+    /// File with a bearer token for Loki
+    #[arg(long, value_name = "FILE", requires = "loki", conflicts_with = "loki_basic_auth_file")]
+    pub loki_token_file: Option<PathBuf>,
+    /// File with user:password for Loki
+    #[arg(long, value_name = "FILE", requires = "loki")]
+    pub loki_basic_auth_file: Option<PathBuf>,
+    /// Certificates to trust instead of the system's, PEM
+    #[arg(long, value_name = "FILE", requires = "loki")]
+    pub ca_file: Option<PathBuf>,
+}
+
+impl LokiArgs {
+    /// Whom to ask for what; `None` where Loki is not asked.
+    ///
+    /// # Errors
+    /// What is wrong with a setting, without what is secret in it.
+    pub(super) fn question(&self, now: SystemTime) -> Result<Option<(Settings, Question)>, String> {
+        let Some(given) = &self.loki else { return Ok(None) };
+        let url = Url::parse(given).map_err(|error| format!("--loki {}: {error}", without_secrets(given)))?;
+        let query = match (&self.query, &self.pod) {
+            (Some(query), _) => query.clone(),
+            (None, Some(pod)) => of_pod(pod),
+            (None, None) => return Err("--loki: expected --pod or --query with it".to_owned()),
+        };
+        let ahead = now.checked_add(AHEAD).unwrap_or(now);
+        let from = match self.from {
+            Some(from) => from,
+            None => self.to.unwrap_or(now).checked_sub(self.since.unwrap_or(SINCE)).unwrap_or(SystemTime::UNIX_EPOCH),
+        };
+        let question = Question { query, from_ns: since_1970_ns(from), to_ns: since_1970_ns(self.to.unwrap_or(ahead)) };
+        if question.from_ns >= question.to_ns {
+            return Err("--from: it is not before --to".to_owned());
+        }
+        let token = self.loki_token_file.clone().map(Credentials::Bearer);
+        let settings = Settings {
+            url,
+            tenant: self.loki_tenant.clone(),
+            credentials: token.or(self.loki_basic_auth_file.clone().map(Credentials::Basic)),
+            ca_file: self.ca_file.clone(),
+            proxies: Matcher::from_env(),
+            within: WITHIN,
+        };
+        Ok(Some((settings, question)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        loki: LokiArgs,
+    }
+
+    fn asked(flags: &str) -> Result<Option<(Settings, Question)>, String> {
+        let cli =
+            Cli::try_parse_from(flags.split(' ').filter(|flag| !flag.is_empty())).map_err(|error| error.to_string())?;
+        cli.loki.question(parse_time("2026-06-04T12:00:00Z").unwrap())
+    }
+
+    #[test]
+    fn a_stretch_of_time_is_what_is_said() {
+        let stretch =
+            |flags: &str| asked(&format!("x --loki http://loki --pod p {flags}")).unwrap().unwrap().1.to_string();
+        for (flags, from, to) in [
+            ("", "2026-06-03T12:00:00.", "2026-06-04T12:10:00."),
+            ("--since 1h30m", "2026-06-04T10:30:00.", "2026-06-04T12:10:00."),
+            ("--since 1h --to 2026-06-01T00:00:00Z", "2026-05-31T23:00:00.", "2026-06-01T00:00:00."),
+            ("--from 2026-06-01T02:00:00+02:00", "2026-06-01T00:00:00.", "2026-06-04T12:10:00."),
+            ("--since 1000years", "1970-01-01T", "2026-06-04T12:10:00."),
+        ] {
+            let stretch = stretch(flags);
+            let (_, times) = stretch.split_once(" from ").unwrap();
+            let (began, ended) = times.split_once(" to ").unwrap();
+            assert!(began.starts_with(from) && ended.starts_with(to), "{flags}: {stretch}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (flags, says) in [
+            ("x --pod p", "--loki"),
+            ("x --loki http://loki", "--pod"),
+            ("x --loki http://loki --pod p --query q", "cannot be used with"),
+            ("x --loki http://loki --pod p --since 1h --from 2026-06-01T00:00:00Z", "cannot be used with"),
+            ("x --loki http://loki --pod p --loki-token-file a --loki-basic-auth-file b", "cannot be used with"),
+            ("x --loki http://loki --pod p --to 2026-06-01T00:00:00Z --from 2026-06-02T00:00:00Z", "not before"),
+            ("x --loki http://loki --pod p --since tomorrow", "--since"),
+            ("x --loki http://u:secret@loki?key=secret --pod p", "credentials do not belong"),
+        ] {
+            let error = asked(flags).unwrap_err();
+            assert!(error.contains(says) && !error.contains("secret"), "{flags}: {error}");
+        }
+        assert!(asked("x").unwrap().is_none());
+    }
+}

@@ -1,0 +1,175 @@
+//! A runner: the verdict in large words, why, what to change, the charts, what it was not, the raw lines.
+
+use crate::hub::trail::Read;
+use crate::hub::trail::film::view::{Scale, View};
+
+use super::super::text;
+use super::super::units::time;
+use super::super::verdict::{Confidence, Other, Said, Verdict};
+use super::charts::{self, Chart};
+use super::markup::Markup;
+use super::svg::{self, Death, Numbers};
+use super::{Part, raw, ticks};
+
+/// The section of a runner, the `nth` of the page.
+pub(super) fn section(part: &Part, nth: u32, read: &Read, numbers: &mut Numbers) -> Markup {
+    let mut html = Markup::default();
+    let verdict = &part.verdict;
+    html.tag("<section class=\"runner\" id=\"runner-")
+        .number(nth)
+        .tag("\" aria-labelledby=\"h")
+        .number(nth)
+        .tag("\">\n");
+    head(&mut html, verdict, nth);
+    html.tag("<h3>Why</h3>\n<ul>\n");
+    for said in &verdict.because {
+        says(&mut html, said, nth, read);
+    }
+    html.tag("</ul>\n");
+    change(&mut html, verdict);
+    contributing(&mut html, &verdict.contributing, nth, read);
+    for (left, (view, death)) in (1..=part.reel.views.len()).rev().zip(part.reel.views.iter().zip(&part.deaths)) {
+        let extent = if left > 1 { Extent::End } else { Extent::Whole };
+        drawings(&mut html, part, view, *death, extent, numbers);
+    }
+    ruled_out(&mut html, &verdict.ruled_out);
+    raw::lines(&mut html, part, nth, read);
+    html.tag("</section>\n");
+    html
+}
+
+fn head(html: &mut Markup, verdict: &Verdict, nth: u32) {
+    html.tag("<header class=\"").tag(class(verdict.confidence)).tag("\">\n<p class=\"name\">").text(&verdict.runner);
+    if let Some(fleet) = &verdict.fleet {
+        html.tag(" <span class=\"fleet\">of ").text(fleet).tag("</span>");
+    }
+    html.tag("</p>\n<h2 id=\"h").number(nth).tag("\">").text(verdict.cause.about()).tag("</h2>\n");
+    html.tag("<p class=\"sure\"><code>").text(verdict.cause.name()).tag("</code> <strong>");
+    html.text(verdict.confidence.name())
+        .tag(" confidence</strong> ")
+        .number(verdict.score)
+        .tag(" of 100</p>\n<p class=\"when\">");
+    html.text(&text::death(verdict))
+        .tag("</p>\n<p class=\"trail\">")
+        .text(&text::trail(verdict))
+        .tag("</p>\n</header>\n");
+}
+
+/// How a surety looks; the word stands there too.
+pub(super) const fn class(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::High => "high",
+        Confidence::Medium => "medium",
+        Confidence::Low => "low",
+    }
+}
+
+fn says(html: &mut Markup, said: &Said, nth: u32, read: &Read) {
+    html.tag("<li>").text(&said.says);
+    cited(html, said, nth, read);
+    html.tag("</li>\n");
+}
+
+/// Leads to the raw lines below.
+fn cited(html: &mut Markup, said: &Said, nth: u32, read: &Read) {
+    let first = said.lines.first();
+    for line in &said.lines {
+        html.tag(" <a href=\"#line-").number(nth).tag("-").number(line.seq).tag("\">");
+        if first.is_some_and(|first| first.seq != line.seq && first.place.source == line.place.source) {
+            html.tag("to ").number(line.place.line);
+        } else {
+            html.text(&read.place(line.place));
+        }
+        html.tag("</a>");
+    }
+}
+
+fn change(html: &mut Markup, verdict: &Verdict) {
+    if verdict.change.is_empty() {
+        return;
+    }
+    html.tag("<h3>What to change</h3>\n<ul>\n");
+    for change in &verdict.change {
+        html.tag("<li>").text(change).tag("</li>\n");
+    }
+    html.tag("</ul>\n");
+}
+
+fn contributing(html: &mut Markup, others: &[Other], nth: u32, read: &Read) {
+    if others.is_empty() {
+        return;
+    }
+    html.tag("<h3>It contributed</h3>\n<ul>\n");
+    for other in others {
+        html.tag("<li><code>").text(other.cause.name()).tag("</code> (").number(other.score).tag(" of 100): ");
+        for (at, said) in other.because.iter().enumerate() {
+            html.tag(if at == 0 { "" } else { "; " }).text(&said.says);
+            cited(html, said, nth, read);
+        }
+        html.tag("</li>\n");
+    }
+    html.tag("</ul>\n");
+}
+
+/// How much of a run is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    End,
+    Whole,
+}
+
+fn drawings(html: &mut Markup, part: &Part, view: &View, death: Death, extent: Extent, numbers: &mut Numbers) {
+    html.tag("<h3>");
+    match (view.axis.scale, extent) {
+        (Scale::Lines, _) => html.tag("By its lines"),
+        (Scale::Time, Extent::End) => html.tag("The last ten minutes"),
+        (Scale::Time, Extent::Whole) => {
+            html.tag("The whole run, ").text(&time(death.from.saturating_sub(view.axis.from)))
+        }
+    };
+    html.tag("</h3>\n<p class=\"note\">").text(&ticks::caption(&view.axis));
+    html.tag(". Dashed lines through a chart are events: oom, kernel, agent, disk, gap; ticks along its top are pressure and ");
+    html.tag("degraded. The shaded end is when it died or was stopped.");
+    if view.outside > 0 && extent == Extent::Whole {
+        html.tag(" ").number(view.outside).tag(" samples are not drawn: their clock was elsewhere.");
+    }
+    html.tag("</p>\n");
+    match svg::lanes(view, death, numbers.next()) {
+        Some(svg) => html
+            .tag("<figure>\n<figcaption>Events</figcaption>\n<div class=\"chart\">")
+            .add(&svg)
+            .tag("</div>\n</figure>\n"),
+        None => html.tag("<p class=\"untold\">Events: none.</p>\n"),
+    };
+    for chart in charts::charts(view, &part.reel, &part.tells) {
+        figure(html, &chart, view, death, numbers);
+    }
+}
+
+fn figure(html: &mut Markup, chart: &Chart, view: &View, death: Death, numbers: &mut Numbers) {
+    html.tag("<figure>\n<figcaption>").tag(chart.title).tag(" <span class=\"note\">");
+    html.text(&chart.notes.join("; ")).tag("</span></figcaption>\n");
+    if !chart.curves.is_empty() {
+        html.tag("<div class=\"chart\">").add(&svg::chart(chart, view, death, numbers.next())).tag("</div>\n");
+        // Where a screen is too narrow for the labels beside the curves.
+        let labels: Vec<String> = chart.curves.iter().map(|curve| svg::label(chart, curve)).collect();
+        html.tag("<p class=\"legend note\" aria-hidden=\"true\">").text(&labels.join("; ")).tag("</p>\n");
+    }
+    html.tag("</figure>\n");
+}
+
+fn ruled_out(html: &mut Markup, others: &[Other]) {
+    if others.is_empty() {
+        return;
+    }
+    html.tag("<h3>What it was not</h3>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">not</th>");
+    html.tag("<th scope=\"col\">because</th></tr></thead>\n<tbody>\n");
+    for (says, causes) in text::alike(others) {
+        html.tag("<tr><th scope=\"row\">");
+        for (at, cause) in causes.iter().enumerate() {
+            html.tag(if at == 0 { "<code>" } else { " <code>" }).text(cause).tag("</code>");
+        }
+        html.tag("</th><td>").text(&says).tag("</td></tr>\n");
+    }
+    html.tag("</tbody>\n</table></div>\n");
+}

@@ -1,0 +1,39 @@
+//! The rules, one a cause: from the evidence to a score with its reasons. `docs/VERDICTS.md` says why each threshold is what it is.
+
+mod cpu;
+mod ends;
+mod memory;
+mod oom;
+mod storage;
+mod system;
+
+use super::case::Case;
+use super::cause::Cause;
+use super::evidence::Evidence;
+
+/// What every rule says, the strongest first; of equals the one that [`Cause`] names first.
+#[must_use]
+pub fn cases(evidence: &Evidence<'_>) -> Vec<Case> {
+    let mut cases = vec![
+        oom::rule(evidence, Cause::GuestOom),
+        oom::rule(evidence, Cause::CgroupOom),
+        oom::rule(evidence, Cause::SidecarOom),
+        oom::rule(evidence, Cause::OomGroup),
+        memory::thrash(evidence),
+        cpu::starved(evidence),
+        cpu::stolen(evidence),
+        cpu::throttled(evidence),
+        storage::io_stall(evidence),
+        storage::disk_full(evidence),
+        storage::inodes_full(evidence),
+        storage::pids_exhausted(evidence),
+        system::kernel_fault(evidence),
+        system::agent_crashed(evidence),
+        system::network_lost(evidence),
+        system::paused(evidence),
+    ];
+    let worst = cases.iter().map(|case| case.score).max().unwrap_or(0);
+    cases.extend(ends::rules(evidence, worst));
+    cases.sort_by(|a, b| b.score.cmp(&a.score).then(a.cause.cmp(&b.cause)));
+    cases
+}

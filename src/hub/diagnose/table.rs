@@ -1,0 +1,86 @@
+//! `--all`: a row a runner, by the time of its death, and how many died of what.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use crate::hub::trail::Read;
+
+use super::cause::Cause;
+use super::text::{BOLD, Look, colour};
+use super::units::{at, harmless};
+use super::verdict::{Confidence, Verdict};
+
+/// What is kept of a verdict for its row.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) last_ms: Option<i64>,
+    pub(super) runner: String,
+    pub(super) cause: Cause,
+    pub(super) confidence: Confidence,
+    pub(super) score: i64,
+    pub(super) says: String,
+}
+
+/// The rows.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    rows: Vec<Row>,
+}
+
+impl Table {
+    /// Takes a verdict.
+    pub fn push(&mut self, verdict: &Verdict) {
+        self.rows.push(Row {
+            last_ms: verdict.last_ms,
+            runner: verdict.runner.clone(),
+            cause: verdict.cause,
+            confidence: verdict.confidence,
+            score: verdict.score,
+            says: verdict.because.first().map_or_else(String::new, |said| said.says.clone()),
+        });
+    }
+
+    /// The rows, by the time of death.
+    pub(super) fn rows(&mut self) -> &[Row] {
+        self.rows.sort_by(|a, b| (a.last_ms, &a.runner).cmp(&(b.last_ms, &b.runner)));
+        &self.rows
+    }
+
+    /// Writes the rows and the totals.
+    ///
+    /// # Errors
+    /// What writing gave.
+    pub fn write(mut self, read: &Read, look: Look, out: &mut impl Write) -> io::Result<()> {
+        let rows = self.rows();
+        let longest = rows.iter().map(|row| row.runner.chars().count()).max().unwrap_or(0).min(60);
+        for row in rows {
+            let time = row.last_ms.map_or_else(|| "-".to_owned(), at);
+            let cause = look.paint(colour(row.confidence), &format!("{:<14}", row.cause.name()));
+            let confidence = row.confidence.name();
+            writeln!(
+                out,
+                "{time:<24}  {:<longest$}  {cause}  {confidence:<6} {:>3}  {}",
+                row.runner, row.score, row.says
+            )?;
+        }
+        writeln!(out, "\n{}", look.paint(BOLD, &format!("{} runners", rows.len())))?;
+        for (cause, count) in totals(rows) {
+            writeln!(out, "{count:>7}  {:<14}  {}", cause.name(), cause.about())?;
+        }
+        if let Some(partial) = &read.partial {
+            writeln!(out, "{}", look.paint(BOLD, &format!("PARTIAL: {}", harmless(partial))))?;
+        }
+        Ok(())
+    }
+}
+
+/// How many died of what, the most first.
+pub(super) fn totals(rows: &[Row]) -> Vec<(Cause, usize)> {
+    let mut totals: BTreeMap<Cause, usize> = BTreeMap::new();
+    for row in rows {
+        *totals.entry(row.cause).or_default() += 1;
+    }
+    let mut totals: Vec<(Cause, usize)> = totals.into_iter().collect();
+    totals.sort_by(|(a, a_count), (b, b_count)| b_count.cmp(a_count).then(a.cmp(b)));
+    totals
+}

@@ -1,0 +1,169 @@
+//! A verdict for a terminal.
+
+use std::io::{self, Write};
+
+use crate::hub::trail::Read;
+
+use super::evidence::Ending;
+use super::units::{at, harmless, time};
+use super::verdict::{Cited, Confidence, Other, Said, Verdict};
+
+/// Whether colours are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// None.
+    Plain,
+    /// ANSI colours.
+    Coloured,
+}
+
+impl Look {
+    /// That of a terminal: colours, unless `NO_COLOR` holds anything. Source: <https://no-color.org>.
+    #[must_use]
+    pub fn of_terminal(no_color: Option<&std::ffi::OsStr>) -> Self {
+        if no_color.is_some_and(|value| !value.is_empty()) { Self::Plain } else { Self::Coloured }
+    }
+
+    pub(super) fn paint(self, code: &str, text: &str) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Coloured => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        }
+    }
+}
+
+pub(super) const BOLD: &str = "1";
+const DIM: &str = "2";
+
+/// The colour of a surety.
+pub(super) const fn colour(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::High => "1;31",
+        Confidence::Medium => "1;33",
+        Confidence::Low => "1;34",
+    }
+}
+
+/// Writes a verdict.
+///
+/// # Errors
+/// What writing gave.
+pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let cause = look.paint(colour(verdict.confidence), verdict.cause.name());
+    writeln!(
+        out,
+        "{}: {cause} ({} confidence, {} of 100)",
+        look.paint(BOLD, &verdict.runner),
+        verdict.confidence.name(),
+        verdict.score
+    )?;
+    writeln!(out, "  {}", verdict.cause.about())?;
+    writeln!(out, "  {}", trail(verdict))?;
+    if let Some(partial) = &read.partial {
+        writeln!(out, "  {}", look.paint(BOLD, &format!("PARTIAL: {}", harmless(partial))))?;
+    }
+    writeln!(out, "  {}", death(verdict))?;
+    section("because", &verdict.because, read, look, out)?;
+    contributing(&verdict.contributing, read, look, out)?;
+    ruled_out(&verdict.ruled_out, look, out)?;
+    if !verdict.change.is_empty() {
+        writeln!(out, "  {}", look.paint(BOLD, "change"))?;
+        for change in &verdict.change {
+            writeln!(out, "    {change}")?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn trail(verdict: &Verdict) -> String {
+    let span = verdict.first_ms.zip(verdict.last_ms).map(|(first, last)| last.saturating_sub(first).max(0));
+    let span = span.map_or_else(String::new, |span| format!(" over {}", time(span)));
+    let mut says = format!("run {}, {} lines{span}", verdict.run, verdict.lines);
+    if verdict.missing > 0 {
+        says += &format!(", {} missing", verdict.missing);
+    }
+    if verdict.repeats > 0 {
+        says += &format!(", {} repeated", verdict.repeats);
+    }
+    if verdict.runs > 1 {
+        says += &format!("; the last of {} runs", verdict.runs);
+    }
+    says
+}
+
+pub(super) fn death(verdict: &Verdict) -> String {
+    let last = verdict.last_ms.map_or_else(|| "an unknown time".to_owned(), at);
+    match (verdict.ending, verdict.next_due_ms) {
+        (Ending::Silence, Some(due)) => {
+            format!("fell silent between {last} (the last line) and {} (when the next was due)", at(due))
+        }
+        (Ending::Silence, None) => format!("fell silent after {last}"),
+        (Ending::Told, _) => format!("was told to stop at {last}"),
+        (Ending::Finished { .. }, _) => format!("finished at {last}"),
+        (Ending::Unread, _) => format!("its lines were no longer read at {last}"),
+    }
+}
+
+fn section(title: &str, said: &[Said], read: &Read, look: Look, out: &mut impl Write) -> io::Result<()> {
+    if said.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  {}", look.paint(BOLD, title))?;
+    for said in said {
+        writeln!(out, "    {}{}", said.says, cited(said, read, look))?;
+    }
+    Ok(())
+}
+
+fn contributing(others: &[Other], read: &Read, look: Look, out: &mut impl Write) -> io::Result<()> {
+    if !others.is_empty() {
+        writeln!(out, "  {}", look.paint(BOLD, "also"))?;
+    }
+    for other in others {
+        let says: Vec<String> =
+            other.because.iter().map(|said| format!("{}{}", said.says, cited(said, read, look))).collect();
+        writeln!(out, "    {} ({} of 100): {}", other.cause.name(), other.score, says.join("; "))?;
+    }
+    Ok(())
+}
+
+fn ruled_out(others: &[Other], look: Look, out: &mut impl Write) -> io::Result<()> {
+    if !others.is_empty() {
+        writeln!(out, "  {}", look.paint(BOLD, "not"))?;
+    }
+    for (says, causes) in alike(others) {
+        writeln!(out, "    {}: {says}", causes.join(", "))?;
+    }
+    Ok(())
+}
+
+/// What speaks against several causes alike is said once; JSON has the lines.
+pub(super) fn alike(others: &[Other]) -> Vec<(String, Vec<&'static str>)> {
+    let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    for other in others {
+        let says: Vec<&str> = other.because.iter().map(|said| said.says.as_str()).collect();
+        let says = says.join("; ");
+        match groups.iter_mut().find(|(same, _)| *same == says) {
+            Some((_, causes)) => causes.push(other.cause.name()),
+            None => groups.push((says, vec![other.cause.name()])),
+        }
+    }
+    groups
+}
+
+/// The lines that say so: `[FILE:12-17]`, or `[SERVER seq=12-17]` where they have no place but that.
+fn cited(said: &Said, read: &Read, look: Look) -> String {
+    let place = |line: &Cited| {
+        let place = harmless(&read.place(line.place));
+        if line.place.line == 0 { format!("{place} seq={}", line.seq) } else { place }
+    };
+    let lines = match said.lines.as_slice() {
+        [] => return String::new(),
+        [first, last] if first.place.source == last.place.source => {
+            let last = if last.place.line == 0 { last.seq } else { last.place.line.into() };
+            format!("{}-{last}", place(first))
+        }
+        lines => lines.iter().map(place).collect::<Vec<_>>().join(" "),
+    };
+    look.paint(DIM, &format!("  [{lines}]"))
+}

@@ -1,0 +1,202 @@
+//! From the cases to one verdict: the primary cause, how sure it is, what else there was, what it was not.
+
+use crate::hub::trail::Runner;
+use crate::hub::trail::slice::{Mark, Place};
+
+use super::advice;
+use super::case::{Case, Reason};
+use super::cause::Cause;
+use super::evidence::{Ending, Evidence};
+use super::rules;
+use super::units::harmless;
+
+/// How sure a verdict is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confidence {
+    /// Below 50 of 100.
+    Low,
+    /// From 50.
+    Medium,
+    /// From 75.
+    High,
+}
+
+impl Confidence {
+    const HIGH: i64 = 75;
+    const MEDIUM: i64 = 50;
+
+    /// Of a score.
+    #[must_use]
+    pub fn of(score: i64) -> Self {
+        match score {
+            Self::HIGH.. => Self::High,
+            Self::MEDIUM.. => Self::Medium,
+            _ => Self::Low,
+        }
+    }
+
+    /// The word that outputs use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// What happened to a runner. Every text in it is harmless to a terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The runner.
+    pub runner: String,
+    /// The fleet that it says it is of.
+    pub fleet: Option<String>,
+    /// The run whose end is the runner's.
+    pub run: String,
+    /// How many runs the runner has.
+    pub runs: usize,
+    /// The primary cause.
+    pub cause: Cause,
+    /// 0 to 100.
+    pub score: i64,
+    /// What that is in a word.
+    pub confidence: Confidence,
+    /// Why.
+    pub because: Vec<Said>,
+    /// What else there was.
+    pub contributing: Vec<Other>,
+    /// What it was not, and which figure says so.
+    pub ruled_out: Vec<Other>,
+    /// What to change.
+    pub change: Vec<String>,
+    /// How the trail ends.
+    pub ending: Ending,
+    /// The first line that is there, milliseconds since 1970 by the guest's clock.
+    pub first_ms: Option<i64>,
+    /// The last line that is there.
+    pub last_ms: Option<i64>,
+    /// When the next would have been due; after a last word none is.
+    pub next_due_ms: Option<i64>,
+    /// Lines of the run that are there.
+    pub lines: u64,
+    /// Lines of the run that are missing between the first and the last.
+    pub missing: u64,
+    /// Lines that came again.
+    pub repeats: u64,
+}
+
+/// A sentence and the lines that it is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The sentence.
+    pub says: String,
+    /// The lines, the first and the last of them.
+    pub lines: Vec<Cited>,
+}
+
+/// A line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cited {
+    /// The how-manieth of the run.
+    pub seq: u64,
+    /// When it was written.
+    pub at_ms: Option<i64>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Another cause and what was said about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// The cause.
+    pub cause: Cause,
+    /// 0 to 100.
+    pub score: i64,
+    /// Why, or why not.
+    pub because: Vec<Said>,
+}
+
+/// A case this strong contributed.
+const CONTRIBUTES: i64 = 20;
+
+/// What was told to stop in trouble: the trouble is why, but that it was the end is not seen.
+const TOLD_IN_TROUBLE: i64 = 74;
+
+/// Another cause this close behind leaves open which of them it was.
+const CLOSE: i64 = 5;
+
+/// Judges a runner. The same trail gives the same verdict. `None` when it has no run.
+#[must_use]
+pub fn judge(runner: &Runner) -> Option<Verdict> {
+    let evidence = Evidence::of(runner)?;
+    let (run, life) = runner.main()?;
+    let mut cases = rules::cases(&evidence).into_iter();
+    let primary = cases.next()?;
+    let others: Vec<Case> = cases.collect();
+    let score = surety(&evidence, &primary, &others);
+    let last_ms = evidence.end.at_ms();
+    let next_due_ms = last_ms.filter(|_| evidence.ending == Ending::Silence);
+    Some(Verdict {
+        runner: harmless(&runner.name),
+        fleet: evidence.about().and_then(|about| about.fleet.as_deref()).map(harmless),
+        run: run.as_str().to_owned(),
+        runs: runner.runs.len(),
+        cause: primary.cause,
+        score,
+        confidence: Confidence::of(score),
+        because: primary.reasons.iter().chain(&primary.against).map(said).collect(),
+        contributing: contributing(&evidence, &others),
+        ruled_out: ruled_out(&others),
+        change: advice::advice(&evidence, primary.cause).iter().map(|text| harmless(text)).collect(),
+        ending: evidence.ending,
+        first_ms: life.first.at_ms(),
+        last_ms,
+        next_due_ms: next_due_ms.map(|last| last.saturating_add(evidence.interval_ms)),
+        lines: life.lines,
+        missing: life.missing(),
+        repeats: life.repeats,
+    })
+}
+
+/// The score of the primary cause, less what leaves it open.
+fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
+    let mut score = primary.score;
+    if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told) {
+        score = score.min(TOLD_IN_TROUBLE);
+    }
+    let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
+    if is_open { score.min(Confidence::HIGH - 1) } else { score }
+}
+
+/// Whether a cause is something that ailed the runner, and not an end or the lack of one.
+fn is_trouble(cause: Cause) -> bool {
+    !matches!(cause, Cause::Stopped | Cause::Finished | Cause::OutsideGuest | Cause::NoVitals | Cause::Inconclusive)
+}
+
+fn contributing(evidence: &Evidence<'_>, others: &[Case]) -> Vec<Other> {
+    let is_end = |case: &Case| match case.cause {
+        Cause::Stopped => evidence.ending == Ending::Told,
+        Cause::Finished => matches!(evidence.ending, Ending::Finished { .. }),
+        _ => false,
+    };
+    let contributes = |case: &&Case| is_end(case) || is_trouble(case.cause) && case.score >= CONTRIBUTES;
+    others.iter().filter(contributes).map(|case| other(case, &case.reasons)).collect()
+}
+
+fn ruled_out(others: &[Case]) -> Vec<Other> {
+    let is_out = |case: &&Case| case.score < CONTRIBUTES && !case.against.is_empty();
+    let mut out: Vec<Other> = others.iter().filter(is_out).map(|case| other(case, &case.against)).collect();
+    out.sort_by_key(|other| other.cause);
+    out
+}
+
+fn other(case: &Case, reasons: &[Reason]) -> Other {
+    Other { cause: case.cause, score: case.score, because: reasons.iter().map(said).collect() }
+}
+
+fn said(reason: &Reason) -> Said {
+    let cited = |mark: &Mark| Cited { seq: mark.seq, at_ms: mark.at_ms(), place: mark.place };
+    Said { says: harmless(&reason.says), lines: reason.lines.iter().map(cited).collect() }
+}

@@ -1,0 +1,253 @@
+//! `vitals-hub serve`, the vitals endpoint: who sent it ([`auth`]), is it ours ([`ingest`]), where it goes ([`out`]).
+//!
+//! | | |
+//! | --- | --- |
+//! | `POST /api/internal/runners/vitals` | lines; `docs/LINE.md` has the answers |
+//! | `GET /metrics` | Prometheus' text format |
+//! | `GET /healthz` | 200 while it runs |
+//! | `GET /readyz` | 200 while lines can go out; 503 says why not |
+//!
+//! A request goes [`listen`] → [`ingest`] → [`runners`] (its turn, and what is [`seen`]) → [`ways`] → [`out`], and is
+//! answered when its lines are out by every way. What it holds meanwhile is taken from one [`budget`].
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::sync::watch;
+
+pub mod auth;
+pub mod budget;
+pub mod config;
+pub mod ingest;
+pub mod listen;
+pub mod log;
+pub mod metrics;
+pub mod out;
+pub mod pace;
+pub mod reload;
+pub mod runners;
+pub mod seen;
+mod start;
+pub mod tls;
+pub mod ways;
+
+use auth::Auth;
+use budget::Budget;
+use config::Config;
+use metrics::{Metrics, Now};
+use reload::{Look, Watched};
+use runners::{Pace, Runners};
+use tls::Tls;
+use ways::Ways;
+
+/// How often what is old is forgotten.
+const FORGET_EVERY: Duration = Duration::from_mins(1);
+
+/// How often it is looked whether a way out hangs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Hub {
+    auth: Auth,
+    env: Option<String>,
+    runners: Runners,
+    pace: Pace,
+    ways: Ways,
+    budget: Budget,
+    metrics: Arc<Metrics>,
+    began: Instant,
+    is_draining: AtomicBool,
+}
+
+/// Why the hub did not run, or did not end as it should.
+#[derive(Debug)]
+pub enum ServeError {
+    /// A file that a setting names is not as it should be.
+    Setting(String),
+    /// The system did not give an address, a folder, a thread.
+    System(io::Error),
+    /// It was told to end, and lines that were on their way were not out in time. None of them was acknowledged.
+    Undrained,
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Setting(what) => f.write_str(what),
+            Self::System(error) => error.fmt(f),
+            Self::Undrained => f.write_str("lines on their way were not out in time; none of them was acknowledged"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<io::Error> for ServeError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Serves until `stop` says so, and then lets what is on its way come out.
+///
+/// # Errors
+/// When it cannot begin, or lines were still on their way when the time to drain was over.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    start::raise_open_files();
+    let (hub, tls) = start::hub(&config).await?;
+    let (told, stopped) = watch::channel(false);
+    let main = start::port(&config, &hub, tls.as_ref()).await?;
+    let side = start::side_port(&config, &hub).await?;
+    watch_files(&config, &hub, tls);
+    tokio::spawn(forget(Arc::clone(&hub)));
+    tokio::spawn(look_at_ways(Arc::clone(&hub)));
+    let main = tokio::spawn(listen::serve(main, stopped));
+    // Scraped to the end: it is not among what is drained.
+    let (_never, never) = watch::channel(false);
+    let _side = side.map(|side| tokio::spawn(listen::serve(side, never)));
+
+    stop.await;
+    tracing::info!("draining");
+    hub.is_draining.store(true, Ordering::Relaxed);
+    // Its receiver is the listener, which ends only for this.
+    let _ = told.send(true);
+    let drained = async {
+        let _ = main.await;
+        hub.budget.all_back().await;
+    };
+    let in_time = tokio::time::timeout(config.drain, drained).await;
+    tracing::info!(in_time = in_time.is_ok(), "ended");
+    in_time.map_err(|_| ServeError::Undrained)
+}
+
+/// What the main port serves; without metrics and health where those have a port of their own.
+fn main_routes(hub: &Arc<Hub>, path: &str, has_side: Side) -> Router {
+    let vitals = Router::new().route(path, post(ingest::post)).with_state(Arc::clone(hub));
+    match has_side {
+        Side::Own => vitals,
+        Side::Shared => vitals.merge(side_routes(hub)),
+    }
+}
+
+/// Where metrics and health are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Own,
+    Shared,
+}
+
+fn side_routes(hub: &Arc<Hub>) -> Router {
+    Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(Arc::clone(hub))
+}
+
+async fn scrape(State(hub): State<Arc<Hub>>) -> Response {
+    hub.ways.refresh_metrics();
+    let uptime = hub.clock();
+    let now = Now { runners: hub.runners.by_fleet(uptime), held_bytes: hub.budget.held(), uptime };
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], hub.metrics.text(&now)).into_response()
+}
+
+async fn ready(State(hub): State<Arc<Hub>>) -> Response {
+    if hub.is_draining.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    match hub.ways.health() {
+        Ok(()) => "ready\n".into_response(),
+        Err(out::Stuck(why)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+impl Hub {
+    /// Since the start: a clock that does not jump.
+    fn clock(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+async fn forget(hub: Arc<Hub>) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        hub.runners.forget_old(hub.clock());
+    }
+}
+
+async fn look_at_ways(hub: Arc<Hub>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        hub.ways.look();
+    }
+}
+
+/// Takes what changes in the files that settings name.
+fn watch_files(config: &Config, hub: &Arc<Hub>, tls: Option<Arc<Tls>>) {
+    if let (Some(files), Some(tls)) = (&config.tls, tls) {
+        let paths = vec![files.cert.clone(), files.key.clone()];
+        watch("tls", paths, Arc::clone(&hub.metrics), move |contents| start::take_tls(&tls, contents));
+    }
+    if let config::AuthMode::Tokens(path) = &config.auth {
+        let of = Arc::clone(hub);
+        watch("tokens", vec![path.clone()], Arc::clone(&hub.metrics), move |contents| {
+            start::take_tokens(&of.auth, contents)
+        });
+    }
+}
+
+/// What changed is taken, or told: then what was there before stays.
+fn watch(
+    what: &'static str,
+    paths: Vec<PathBuf>,
+    metrics: Arc<Metrics>,
+    take: impl Fn(&[Vec<u8>]) -> Result<(), String> + Send + 'static,
+) {
+    tokio::spawn(async move {
+        let mut watched = Watched::new(paths);
+        // The first look finds what the start has read, or what came since.
+        let mut is_first = true;
+        loop {
+            let found;
+            (watched, found) = match tokio::task::spawn_blocking(move || look(watched)).await {
+                Ok(both) => both,
+                Err(_) => return,
+            };
+            match found {
+                Look::Same => {}
+                Look::Unreadable(error) => {
+                    metrics.reload(what, "failed");
+                    tracing::error!(file = what, %error, "cannot be read: what was there before stays");
+                }
+                Look::Changed(contents) => match take(&contents) {
+                    Ok(()) if is_first => {}
+                    Ok(()) => {
+                        metrics.reload(what, "taken");
+                        tracing::info!(file = what, "taken");
+                    }
+                    Err(error) => {
+                        metrics.reload(what, "failed");
+                        tracing::error!(file = what, error, "not taken: what was there before stays");
+                    }
+                },
+            }
+            is_first = false;
+            tokio::time::sleep(reload::EVERY).await;
+        }
+    });
+}
+
+fn look(mut watched: Watched) -> (Watched, Look) {
+    let found = watched.look();
+    (watched, found)
+}

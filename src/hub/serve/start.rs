@@ -1,0 +1,213 @@
+//! From settings to a hub with its ports.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Instant, SystemTime};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::auth::Auth;
+use super::auth::jwks::Jwks;
+use super::auth::kubernetes::Kubernetes;
+use super::auth::tokens::{Table, Tokens};
+use super::budget::Budget;
+use super::config::{AuthMode, Config, OutMode};
+use super::listen::{self, Port};
+use super::metrics::Metrics;
+use super::out::Out;
+use super::out::dir::Dir;
+use super::out::loki::Loki;
+use super::out::stdout::Stdout;
+use super::runners::Runners;
+use super::tls::{self, Tls};
+use super::ways::Ways;
+use super::{Hub, ServeError, Side};
+use crate::net;
+use crate::net::client::Matcher;
+
+/// Descriptors that are not for guests: 64 files below the folder, 64 connections of those who look at metrics, as many to
+/// Loki ([`CONNECTIONS`](super::out::loki::CONNECTIONS)), the rest for looking up its name, connections to the API and a key set, files that are read
+/// again, and what the process itself has.
+const NOT_FOR_GUESTS: u64 = 320;
+
+/// Lets it have as many connections open as the system allows: the soft limit is often 1,024.
+pub(super) fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "the limit of open files stays low");
+    }
+}
+
+/// How many guests can be connected at once: as many as were wanted, or as the limit of open files leaves.
+fn connections(wanted: u32) -> Result<u32, ServeError> {
+    let Some(open_files) = getrlimit(Resource::Nofile).current else { return Ok(wanted) };
+    let Some(left) = left_for_guests(wanted, open_files) else {
+        let why = format!("only {open_files} open files are allowed: the hub itself takes up to {NOT_FOR_GUESTS}");
+        return Err(ServeError::System(io::Error::other(why)));
+    };
+    if left < wanted {
+        tracing::warn!(wanted, connections = left, open_files, "the limit of open files leaves fewer connections");
+    }
+    Ok(left)
+}
+
+/// Of so many open files; `None` when there are none for guests.
+fn left_for_guests(wanted: u32, open_files: u64) -> Option<u32> {
+    let left = open_files.checked_sub(NOT_FOR_GUESTS).filter(|left| *left > 0)?;
+    Some(u32::try_from(left).map_or(wanted, |left| left.min(wanted)))
+}
+
+/// The hub, and how its main port is encrypted.
+pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>), ServeError> {
+    let metrics = Arc::new(Metrics::new());
+    let tls = match &config.tls {
+        None => None,
+        Some(files) => {
+            let made = tls::config(&read(&files.cert)?, &read(&files.key)?);
+            let named = |error| ServeError::Setting(format!("{}: {error}", files.cert.display()));
+            Some(Arc::new(Tls::new(made.map_err(named)?)))
+        }
+    };
+    let trust = Arc::new(net::tls::Tls::new(config.ca_file.clone()));
+    let outs =
+        config.outs.iter().map(|out| way_out(out, &metrics, &trust)).collect::<Result<Vec<Out>, ServeError>>()?;
+    let hub = Hub {
+        auth: auth(&config.auth, &trust).await?,
+        env: config.env.clone(),
+        runners: Runners::new(config.pace),
+        pace: config.pace,
+        ways: Ways::new(outs, Arc::clone(&metrics)),
+        budget: Budget::new(config.max_queue_bytes),
+        metrics,
+        began: Instant::now(),
+        is_draining: AtomicBool::new(false),
+    };
+    Ok((Arc::new(hub), tls))
+}
+
+/// The port for lines. Its address stands in the log: port 0 means any.
+pub(super) async fn port(config: &Config, hub: &Arc<Hub>, tls: Option<&Arc<Tls>>) -> Result<Port, ServeError> {
+    let side = if config.metrics_listen.is_some() { Side::Own } else { Side::Shared };
+    let max_connections = connections(config.max_connections)?;
+    let listener = listen::bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, tls = tls.is_some(), path = config.path, connections = max_connections, "listening");
+    if tls.is_none() && !address.ip().to_canonical().is_loopback() {
+        tracing::warn!("no TLS: something in front has to encrypt, or tokens travel in the clear");
+    }
+    let router = super::main_routes(hub, &config.path, side);
+    let metrics = Arc::clone(&hub.metrics);
+    Ok(Port { listener, router, tls: tls.cloned(), max_connections, metrics })
+}
+
+/// The port for metrics and health, where it has one.
+pub(super) async fn side_port(config: &Config, hub: &Arc<Hub>) -> Result<Option<Port>, ServeError> {
+    const CONNECTIONS: u32 = 64;
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listener = listen::bind(address).await?;
+    tracing::info!(address = %listener.local_addr()?, "metrics");
+    let (router, metrics) = (super::side_routes(hub), Arc::clone(&hub.metrics));
+    Ok(Some(Port { listener, router, tls: None, max_connections: CONNECTIONS, metrics }))
+}
+
+/// Takes a changed tokens file.
+pub(super) fn take_tokens(auth: &Auth, contents: &[Vec<u8>]) -> Result<(), String> {
+    let (Auth::Tokens(tokens), [content]) = (auth, contents) else { return Ok(()) };
+    let table = table(content)?;
+    // Who writes a file anew often empties it first.
+    if table.count() == 0 {
+        return Err("no token in it".to_owned());
+    }
+    tokens.replace(table);
+    Ok(())
+}
+
+/// Takes a changed certificate and key.
+pub(super) fn take_tls(tls: &Tls, contents: &[Vec<u8>]) -> Result<(), String> {
+    let [chain, key] = contents else { return Ok(()) };
+    tls.replace(tls::config(chain, key)?);
+    Ok(())
+}
+
+async fn auth(mode: &AuthMode, trust: &Arc<net::tls::Tls>) -> Result<Auth, ServeError> {
+    match mode {
+        AuthMode::None => Ok(Auth::None),
+        AuthMode::Tokens(path) => {
+            let named = |error| ServeError::Setting(format!("{}: {error}", path.display()));
+            let table = table(&read(path)?).map_err(named)?;
+            tracing::info!(tokens = table.count(), "tokens are read");
+            Ok(Auth::Tokens(Tokens::new(table)))
+        }
+        AuthMode::Kubernetes(settings) => {
+            let kubernetes = Kubernetes::new(settings.clone()).await;
+            Ok(Auth::Kubernetes(Box::new(kubernetes.map_err(|error| ServeError::Setting(error.to_string()))?)))
+        }
+        AuthMode::Jwks(settings) => {
+            let (trust, now) = (Arc::clone(trust), SystemTime::now());
+            let jwks = Jwks::new(settings.clone(), trust, &Matcher::from_env(), now);
+            jwks.map(Auth::Jwks).map_err(|error| ServeError::Setting(error.to_string()))
+        }
+    }
+}
+
+fn table(content: &[u8]) -> Result<Table, String> {
+    let text = std::str::from_utf8(content).map_err(|_| "not UTF-8".to_owned())?;
+    Table::parse(text).map_err(|error| error.to_string())
+}
+
+fn way_out(mode: &OutMode, metrics: &Metrics, trust: &Arc<net::tls::Tls>) -> Result<Out, ServeError> {
+    match mode {
+        OutMode::Stdout => {
+            let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            if was_closed(&stdout)? {
+                return Err(io::Error::other("stdout is not open: lines would go nowhere").into());
+            }
+            Ok(Out::Stdout(Stdout::start(stdout)?))
+        }
+        OutMode::Dir(dir, caps) => Ok(Out::Dir(Dir::start(dir, *caps, metrics.dir.clone())?)),
+        OutMode::Loki(settings) => {
+            let (settings, trust) = (settings.as_ref().clone(), Arc::clone(trust));
+            let loki = Loki::new(settings, trust, Matcher::from_env(), metrics.loki.clone());
+            loki.map(|loki| Out::Loki(Box::new(loki))).map_err(|error| ServeError::Setting(error.to_string()))
+        }
+    }
+}
+
+/// Whether whoever started this had stdout closed: Rust's start then opens /dev/null in its place, for reading too, which
+/// nobody does who means it.
+fn was_closed(stdout: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let is_null = stdout.metadata()?.rdev() == fs::metadata("/dev/null")?.rdev();
+    Ok(is_null && rustix::fs::fcntl_getfl(stdout)?.contains(rustix::fs::OFlags::RDWR))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ServeError> {
+    fs::read(path).map_err(|error| ServeError::Setting(format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_have_what_files_leave() {
+        for (wanted, open_files, left) in [
+            (12_000, 1 << 20, Some(12_000)),
+            (12_000, 12_320, Some(12_000)),
+            (12_000, 12_319, Some(11_999)),
+            (12_000, 1024, Some(704)),
+            (12_000, 321, Some(1)),
+            (12_000, 320, None),
+            (1, 3, None),
+            (1_000_000, u64::MAX, Some(1_000_000)),
+        ] {
+            assert_eq!(left_for_guests(wanted, open_files), left, "{wanted} of {open_files}");
+        }
+    }
+}

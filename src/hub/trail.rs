@@ -1,0 +1,24 @@
+//! Where lines come from: files, pipes, logs of Pods, Loki's answers; told apart by runner and kept in bounded room.
+//!
+//! What is kept of a run ([`life::Life`]) does not depend on the order of its lines: they are put right by `seq`, and
+//! repeats are dropped. Of samples extremes, means and the latest minute are kept ([`slice::Slice`]), of events the latest few
+//! ([`happening::Happening`]); so a gigabyte streams in a few KiB a runner. It judges nothing.
+//!
+//! A line is ours when it begins with the tag, or with it behind what a container runtime or a collector puts before lines
+//! ([`entry`]). The tag in the middle of a line is what somebody said about a line, and is no line.
+
+pub mod book;
+pub mod entry;
+pub mod film;
+pub mod happening;
+mod join;
+pub mod life;
+pub mod loki;
+pub mod loki_json;
+pub mod read;
+pub mod runners;
+pub mod seen;
+pub mod slice;
+
+pub use book::{Book, Read};
+pub use runners::Runner;

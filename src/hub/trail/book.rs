@@ -1,0 +1,262 @@
+//! The lines of many runners, told apart and kept, each run in bounded room.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use crate::line::scan::{Found, Scanner};
+use crate::line::{Line, RunId, field};
+
+use super::film::Film;
+use super::join::{self, Twins};
+use super::life::Life;
+use super::runners::{self, Runner};
+use super::slice::{self, Mark, Place, Slice};
+
+/// How many broken lines are named; all are counted.
+const BROKEN_NAMED: usize = 20;
+
+/// What was met on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Lines that are ours and whole.
+    pub ours: u64,
+    /// Lines that are ours and broken.
+    pub broken: u64,
+    /// Lines that are not ours.
+    pub passed_over: u64,
+    /// Those of them that have our tag somewhere behind their beginning: no line of ours.
+    pub mentions: u64,
+    /// Lines too long to be ours.
+    pub overlong: u64,
+}
+
+/// A line that is ours and broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Where it stands.
+    pub place: Place,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+/// What a collector says of where a line comes from: a Pod. It is the collector's word and not the guest's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin(pub(super) u32);
+
+/// Who wrote a line. A runner that names itself is kept apart from what others say under the same run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Writer {
+    pub(super) origin: Origin,
+    /// `runner.name` of the line, 0 where it has none.
+    pub(super) name: u32,
+    pub(super) run: RunId,
+    /// Which of the runs of that name, where only their files tell them apart.
+    pub(super) twin: u16,
+}
+
+/// All that was read.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// What was met.
+    pub counts: Counts,
+    /// The first broken lines.
+    pub broken: Vec<Broken>,
+    /// What could not be read, and why, where it is known that there is more.
+    pub partial: Option<String>,
+    pub(super) sources: Vec<String>,
+    pub(super) lives: HashMap<Writer, Box<Life>>,
+    pub(super) names: Names,
+    twins: Twins,
+    scanner: Scanner,
+    /// Where lines go in place of the lives, when they are read once more.
+    film: Option<Film>,
+}
+
+/// Texts by number; number 0 is no text.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    numbers: HashMap<Rc<str>, u32>,
+    texts: Vec<Rc<str>>,
+}
+
+impl Names {
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let text: Rc<str> = text.into();
+        self.texts.push(Rc::clone(&text));
+        let number = u32::try_from(self.texts.len()).unwrap_or(0);
+        self.numbers.insert(text, number);
+        number
+    }
+
+    /// The number of a text that has one.
+    fn find(&self, text: &str) -> Option<u32> {
+        if text.is_empty() { Some(0) } else { self.numbers.get(text).copied() }
+    }
+
+    pub(super) fn text(&self, number: u32) -> Option<&str> {
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.texts.get(at).map(AsRef::as_ref)
+    }
+}
+
+/// The rows of the texts that a sample can hold.
+static NAME_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::RUNNER_NAME));
+static STATE_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::AGENT_STATE));
+
+fn row(of: &field::Field) -> Option<usize> {
+    field::ALL.iter().position(|field| field.key == of.key)
+}
+
+impl Book {
+    /// A source by the name that a person knows it by; the places of its lines carry the number.
+    pub fn source(&mut self, name: &str) -> u32 {
+        self.sources.push(name.to_owned());
+        u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// What a source is called.
+    #[must_use]
+    pub fn source_name(&self, source: u32) -> &str {
+        usize::try_from(source).ok().and_then(|at| self.sources.get(at)).map_or("?", String::as_str)
+    }
+
+    /// The number of an origin.
+    pub fn origin(&mut self, label: Option<&str>) -> Origin {
+        Origin(label.filter(|label| !label.is_empty()).map_or(0, |label| self.names.number(label)))
+    }
+
+    /// Takes what stands in a line behind what runtimes and collectors put before it.
+    pub fn take(&mut self, line: &[u8], origin: Origin, place: Place) {
+        match std::str::from_utf8(line) {
+            Ok(text) if self.film.is_some() => self.film_text(text, origin, place),
+            Ok(text) => self.take_text(text, origin, place),
+            Err(error) => self.is_broken(place, format!("byte {}: not UTF-8", error.valid_up_to())),
+        }
+    }
+
+    fn take_text(&mut self, text: &str, origin: Origin, place: Place) {
+        let mut slice = Slice::new(Mark::new(0, None, place));
+        let mut name = "";
+        let kept = slice::kept();
+        let head = self.scanner.sample(text, |row, found| match found {
+            Found::Number(value) => {
+                if let Some(kept) = kept.get(row) {
+                    slice.keep(*kept, value);
+                }
+            }
+            Found::Text(text) if Some(row) == *NAME_ROW => name = text,
+            Found::Text(text) if Some(row) == *STATE_ROW => slice.keep_agent_state(text),
+            Found::Text(_) => {}
+        });
+        let Some(head) = head else {
+            return match Line::decode(text) {
+                Ok(line) => self.take_line(&line, origin, place),
+                Err(error) => self.is_broken(place, error.to_string()),
+            };
+        };
+        slice.is_at(Mark::new(head.seq, head.at_ms, place));
+        self.life(origin, name, head.run, slice.mark).sample(&slice);
+    }
+
+    /// Hands a line of a chosen run to the film.
+    fn film_text(&mut self, text: &str, origin: Origin, place: Place) {
+        let Some(film) = self.film.as_mut().filter(|film| film.can_be(text)) else { return };
+        let Ok(line) = Line::decode(text) else { return };
+        if let Some(name) = self.names.find(line.text(field::RUNNER_NAME).unwrap_or_default()) {
+            let is_unnamed = origin == Origin::default() && name == 0;
+            let twin = if is_unnamed { self.twins.known(line.run, place) } else { 0 };
+            film.take(Writer { origin, name, run: line.run, twin }, place, text, &line);
+        }
+    }
+
+    /// A line that the scanner left to the decoder.
+    fn take_line(&mut self, line: &Line<'_>, origin: Origin, place: Place) {
+        let mark = Mark::new(line.seq, at_ms(line), place);
+        let name = line.text(field::RUNNER_NAME).unwrap_or_default();
+        let life = self.life(origin, name, line.run, mark);
+        if line.event.is_some() {
+            return life.event(mark, line);
+        }
+        let mut slice = Slice::new(mark);
+        for (field, kept) in field::ALL.iter().zip(slice::kept()) {
+            if let Some(value) = line.scaled(field) {
+                slice.keep(*kept, value);
+            }
+        }
+        slice.keep_agent_state(line.text(field::AGENT_STATE).unwrap_or_default());
+        life.sample(&slice);
+    }
+
+    fn life(&mut self, origin: Origin, name: &str, run: RunId, mark: Mark) -> &mut Life {
+        self.counts.ours += 1;
+        let name = if name.is_empty() { 0 } else { self.names.number(name) };
+        let mut writer = Writer { origin, name, run, twin: 0 };
+        if origin == Origin::default() && name == 0 {
+            let lives = &self.lives;
+            let is_one = |twin| lives.get(&Writer { twin, ..writer }).map(|life| join::fits(life, mark));
+            writer.twin = self.twins.of(run, mark, is_one);
+        }
+        self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
+    }
+
+    fn is_broken(&mut self, place: Place, error: String) {
+        self.counts.broken += 1;
+        if self.broken.len() < BROKEN_NAMED {
+            self.broken.push(Broken { place, error });
+        }
+    }
+
+    /// All runners, in the order of their names.
+    #[must_use]
+    pub fn into_runners(mut self) -> (Vec<Runner>, Read) {
+        let runners = runners::group(&mut self);
+        let Self { counts, broken, partial, sources, names, twins, .. } = self;
+        (runners, Read { counts, broken, partial, sources, names, twins })
+    }
+
+    /// A book that the same sources, read once more in the same order, go through into a film; it knows from `read` whose the lines are.
+    #[must_use]
+    pub fn again(read: &Read, film: Film) -> Self {
+        Self { names: read.names.clone(), twins: read.twins.clone(), film: Some(film), ..Self::default() }
+    }
+
+    /// What a second reading gave.
+    #[must_use]
+    pub fn into_film(self) -> Film {
+        self.film.unwrap_or_default()
+    }
+}
+
+/// What a reading met, once the runners are taken out.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    /// What was met.
+    pub counts: Counts,
+    /// The first broken lines.
+    pub broken: Vec<Broken>,
+    /// What could not be read, and why, where it is known that there is more.
+    pub partial: Option<String>,
+    /// What the sources are called, by their numbers.
+    pub sources: Vec<String>,
+    names: Names,
+    twins: Twins,
+}
+
+impl Read {
+    /// A place as a person looks it up: `FILE:LINE`; the source alone where a line is found by its run and number.
+    #[must_use]
+    pub fn place(&self, place: Place) -> String {
+        let source = usize::try_from(place.source).ok().and_then(|at| self.sources.get(at));
+        let source = source.map_or("?", String::as_str);
+        if place.line == 0 { source.to_owned() } else { format!("{source}:{}", place.line) }
+    }
+}
+
+/// When a line was written, milliseconds since 1970.
+pub(super) fn at_ms(line: &Line<'_>) -> Option<i64> {
+    i64::try_from(line.ts?.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
+}

@@ -1,0 +1,387 @@
+//! What is kept of one run: bounded, and the same in whatever order its lines come.
+
+use crate::line::Line;
+use crate::line::field;
+
+use super::book::Writer;
+use super::happening::{self, Happening, What};
+use super::seen::SeenSeqs;
+use super::slice::{Mark, Slice};
+
+/// Samples of so long are folded into one slice.
+const SLICE_MS: i64 = 12_000;
+
+/// How many slices are kept, the latest: a minute where samples are close, else as many samples.
+const SLICES: usize = 5;
+
+/// One run: the lines of one process that writes them.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// The first line that is there.
+    pub first: Mark,
+    /// The last line that is there.
+    pub last: Mark,
+    /// Lines that are there, each once.
+    pub lines: u64,
+    /// Lines that came again, or too late to be told from such.
+    pub repeats: u64,
+    /// What the run says of itself; `None` when no `start` and no `about` line is there.
+    pub about: Option<Box<About>>,
+    /// All samples as one; `None` without a sample.
+    pub whole: Option<Box<Slice>>,
+    /// The last sample.
+    pub last_sample: Option<Box<Slice>>,
+    /// The latest samples, some seconds a slice, in the order of their lines.
+    pub recent: Vec<Slice>,
+    /// The latest events of each class, in the order of their lines.
+    pub happenings: Vec<Happening>,
+    seen: SeenSeqs,
+    /// Who wrote it.
+    pub(super) writer: Writer,
+    /// The twins of lines without a name that are its own.
+    pub(super) unnamed: Vec<u16>,
+}
+
+/// What a run says of itself in its `start` and `about` lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// `boot.id`.
+    pub boot_id: Option<Box<str>>,
+    /// `runner.fleet`.
+    pub fleet: Option<Box<str>>,
+    /// `interval.ms`.
+    pub interval_ms: Option<i64>,
+    /// `guest.cpus`.
+    pub cpus: Option<i64>,
+    /// When the guest booted, by its own clock, milliseconds since 1970.
+    pub boot_ms: Option<i64>,
+    /// When the run began, by the guest's clock, milliseconds since 1970.
+    pub started_ms: Option<i64>,
+    /// `cgroup.path`.
+    pub cgroup_path: Option<Box<str>>,
+    /// `mem.level`.
+    pub mem_level: Option<Box<str>>,
+    /// `cpu.quota`, CPUs.
+    pub cpu_quota: Option<Box<str>>,
+    /// `runner.mem.limit`, bytes.
+    pub runner_mem_limit: Option<i64>,
+    /// `mem.oom.group`.
+    pub is_oom_group: bool,
+    /// `psi`.
+    pub psi: Option<Box<str>>,
+    /// `kmsg`.
+    pub kmsg: Option<Box<str>>,
+    /// Whether the guest can tell `cpu.throttled.pct`; `None` where no line says so.
+    pub tells_throttling: Option<bool>,
+    /// Whether the guest can tell `tcp.retrans`.
+    pub tells_retrans: Option<bool>,
+    /// `start` was there: the beginning is not lost.
+    pub has_start: bool,
+}
+
+impl Life {
+    /// A run of which this is the first line to be met.
+    #[must_use]
+    pub(super) fn new(writer: Writer, mark: Mark) -> Self {
+        Self {
+            first: mark,
+            last: mark,
+            lines: 0,
+            repeats: 0,
+            about: None,
+            whole: None,
+            last_sample: None,
+            recent: Vec::new(),
+            happenings: Vec::new(),
+            seen: SeenSeqs::default(),
+            writer,
+            unnamed: Vec::new(),
+        }
+    }
+
+    /// Takes a sample.
+    pub fn sample(&mut self, sample: &Slice) {
+        if !self.note(sample.mark) {
+            return;
+        }
+        match &mut self.whole {
+            Some(whole) => whole.fold(sample),
+            None => self.whole = Some(Box::new(*sample)),
+        }
+        if self.last_sample.as_ref().is_none_or(|last| last.mark.seq < sample.mark.seq) {
+            self.last_sample = Some(Box::new(*sample));
+        }
+        keep_recent(&mut self.recent, sample);
+    }
+
+    /// Takes an event line.
+    pub fn event(&mut self, mark: Mark, line: &Line<'_>) {
+        if !self.note(mark) {
+            return;
+        }
+        match line.event.as_deref() {
+            Some("start") => self.about.get_or_insert_default().start(mark, line),
+            // Scripts say of the runner what they know with each phase.
+            Some("about" | "phase") => self.about.get_or_insert_default().about(line),
+            _ => {}
+        }
+        if let Some(what) = What::of(line) {
+            happening::keep(&mut self.happenings, Happening { mark, what });
+        }
+    }
+
+    /// Takes what another source had of the same run.
+    pub fn fold(&mut self, other: &Self) {
+        for mark in [other.first, other.last] {
+            self.widen(mark);
+        }
+        self.lines += other.lines;
+        self.repeats += other.repeats;
+        if let Some(about) = &other.about {
+            self.about.get_or_insert_default().fold(about);
+        }
+        match (&mut self.whole, &other.whole) {
+            (Some(own), Some(other)) => own.fold(other),
+            (own @ None, Some(other)) => *own = Some(other.clone()),
+            (_, None) => {}
+        }
+        if let Some(last) = &other.last_sample
+            && self.last_sample.as_ref().is_none_or(|own| own.mark.seq < last.mark.seq)
+        {
+            self.last_sample = Some(last.clone());
+        }
+        for slice in &other.recent {
+            keep_recent(&mut self.recent, slice);
+        }
+        for happening in &other.happenings {
+            happening::keep(&mut self.happenings, happening.clone());
+        }
+        self.seen.fold(&other.seen);
+    }
+
+    /// Lines that are missing between the first and the last.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.seen.missing()
+    }
+
+    /// Whether all lines from one to another are there, as far as that is known.
+    #[must_use]
+    pub fn is_whole(&self, from: Mark, to: Mark) -> bool {
+        self.seen.is_whole(from.seq, to.seq)
+    }
+
+    /// Whether lines right before the last one are missing.
+    #[must_use]
+    pub fn is_broken_at_the_end(&self) -> bool {
+        self.last.seq.checked_sub(1).is_some_and(|before| self.lines > 1 && !self.seen.has(before))
+    }
+
+    /// The time between two due samples; estimated where neither `start` nor `about` is there.
+    #[must_use]
+    pub fn interval_ms(&self) -> Option<i64> {
+        let told = self.about.as_ref().and_then(|about| about.interval_ms);
+        told.or_else(|| {
+            let whole = self.whole.as_ref()?;
+            let due = i64::from(whole.samples.saturating_sub(whole.bursts)) - 1;
+            let span = whole.mark.at_ms()?.saturating_sub(whole.first.at_ms()?);
+            (due > 0 && span > 0).then(|| span / due)
+        })
+    }
+
+    /// Notes a line; `false` when it was there before.
+    fn note(&mut self, mark: Mark) -> bool {
+        if !self.seen.note(mark.seq) {
+            self.repeats += 1;
+            return false;
+        }
+        self.lines += 1;
+        self.widen(mark);
+        true
+    }
+
+    fn widen(&mut self, mark: Mark) {
+        if mark.seq < self.first.seq {
+            self.first = mark;
+        }
+        if mark.seq > self.last.seq {
+            self.last = mark;
+        }
+    }
+}
+
+/// Folds a sample, or what is already folded, into the slice of its time; the oldest slice gives way.
+///
+/// Slices are in the order of the lines and not of the clock, which can jump.
+fn keep_recent(recent: &mut Vec<Slice>, new: &Slice) {
+    let time = |slice: &Slice| match slice.mark.at_ms() {
+        Some(at) => (true, at.div_euclid(SLICE_MS)),
+        // Without a clock some lines are a slice.
+        None => (false, i64::try_from(slice.mark.seq / 8).unwrap_or(i64::MAX)),
+    };
+    // The usual: it is the next of the latest.
+    if let Some(last) = recent.last_mut().filter(|last| time(last) == time(new) && last.mark.seq < new.mark.seq) {
+        return last.fold(new);
+    }
+    match recent.iter().position(|slice| time(slice) == time(new)) {
+        Some(at) => {
+            if let Some(slice) = recent.get_mut(at) {
+                slice.fold(new);
+            }
+        }
+        None => {
+            recent.reserve_exact(1);
+            recent.push(*new);
+        }
+    }
+    recent.sort_by_key(|slice| slice.mark.seq);
+    if recent.len() > SLICES {
+        recent.remove(0);
+    }
+}
+
+/// How much the kernel's clock, in whole seconds here, and the probe's can differ, ms.
+pub const CLOCKS_MS: i64 = 3000;
+
+impl About {
+    /// Whether the kernel said something while the run was there, by its own clock, ms since boot; `None` where the run's
+    /// beginning, which says when the guest booted, is not there. A probe that starts can find older messages in the kernel's ring.
+    #[must_use]
+    pub fn is_of_run(&self, kernel_ms: i64) -> Option<bool> {
+        let (booted, started) = self.boot_ms.zip(self.started_ms)?;
+        Some(booted.saturating_add(kernel_ms) >= started.saturating_sub(CLOCKS_MS))
+    }
+
+    fn start(&mut self, mark: Mark, line: &Line<'_>) {
+        self.about(line);
+        self.has_start = true;
+        self.cpus = line.scaled(field::GUEST_CPUS);
+        let uptime_ms = line.scaled(field::UPTIME);
+        self.boot_ms = mark.at_ms().zip(uptime_ms).and_then(|(at, uptime)| at.checked_sub(uptime));
+        self.started_ms = mark.at_ms();
+        self.cgroup_path = line.text(field::CGROUP_PATH).map(Into::into);
+        self.cpu_quota = line.text(field::CPU_QUOTA).map(Into::into);
+        self.is_oom_group = line.scaled(field::MEM_OOM_GROUP) == Some(1);
+    }
+
+    fn about(&mut self, line: &Line<'_>) {
+        let told = |own: &mut Option<Box<str>>, of| {
+            if let Some(text) = line.text(of) {
+                *own = Some(text.into());
+            }
+        };
+        told(&mut self.boot_id, field::BOOT_ID);
+        told(&mut self.fleet, field::RUNNER_FLEET);
+        told(&mut self.mem_level, field::MEM_LEVEL);
+        told(&mut self.psi, field::PSI);
+        told(&mut self.kmsg, field::KMSG);
+        self.interval_ms = line.scaled(field::INTERVAL).or(self.interval_ms);
+        self.runner_mem_limit = line.scaled(field::RUNNER_MEM_LIMIT).or(self.runner_mem_limit);
+        if let Some(supports) = line.text(field::SUPPORTS) {
+            let supports = |of: &field::Field| supports.split(',').any(|key| key == of.key);
+            self.tells_throttling = Some(supports(field::CPU_THROTTLED));
+            self.tells_retrans = Some(supports(field::TCP_RETRANS));
+        }
+    }
+
+    fn fold(&mut self, other: &Self) {
+        let (own, other) = if self.has_start { (&*self, other) } else { (other, &*self) };
+        let own = own.clone();
+        *self = Self {
+            boot_id: own.boot_id.or(other.boot_id.clone()),
+            fleet: own.fleet.or(other.fleet.clone()),
+            interval_ms: own.interval_ms.or(other.interval_ms),
+            cpus: own.cpus.or(other.cpus),
+            boot_ms: own.boot_ms.or(other.boot_ms),
+            started_ms: own.started_ms.or(other.started_ms),
+            cgroup_path: own.cgroup_path.or(other.cgroup_path.clone()),
+            mem_level: own.mem_level.or(other.mem_level.clone()),
+            cpu_quota: own.cpu_quota.or(other.cpu_quota.clone()),
+            runner_mem_limit: own.runner_mem_limit.or(other.runner_mem_limit),
+            is_oom_group: own.is_oom_group || other.is_oom_group,
+            psi: own.psi.or(other.psi.clone()),
+            kmsg: own.kmsg.or(other.kmsg.clone()),
+            tells_throttling: own.tells_throttling.or(other.tells_throttling),
+            tells_retrans: own.tells_retrans.or(other.tells_retrans),
+            has_start: own.has_start || other.has_start,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::super::book::Book;
+    use super::super::slice::Place;
+    use super::*;
+
+    /// 4 KiB, and of the 64 MiB that all may use besides the part of one in a hundred thousand.
+    const BOUND: usize = (4 << 10) + (64 << 20) / 100_000;
+
+    /// What a run holds.
+    fn bytes(life: &Life) -> usize {
+        // What stands between quotes.
+        let texts = |all: String| all.split('"').skip(1).step_by(2).map(str::len).sum::<usize>();
+        let slices =
+            life.recent.capacity() + usize::from(life.whole.is_some()) + usize::from(life.last_sample.is_some());
+        size_of::<Life>()
+            + slices * size_of::<Slice>()
+            + life.happenings.capacity() * size_of::<Happening>()
+            + life.about.as_ref().map_or(0, |_| size_of::<About>())
+            + texts(format!("{:?} {:?}", life.about, life.happenings))
+    }
+
+    /// With some of everything that is ever kept; who dies of one thing has a third of the events.
+    #[test]
+    fn a_run_of_any_length_is_kept_in_bounded_room() {
+        let mut book = Book::default();
+        let mut seq = 0;
+        let mut take = |rest: &str| {
+            seq += 1;
+            let at = humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seq));
+            let line = format!("RUNNER_VITALS ts={at} run=k3x9 seq={seq} {rest}");
+            book.take(line.as_bytes(), Default::default(), Place::default());
+        };
+        take(
+            "event=start boot.id=fde637d9-fe92-4fa8-a3de-c055e757ace2 interval.ms=1000 cgroup.path=/kubepods/burstable/pod1/x",
+        );
+        for _ in 0..200 {
+            take("vm.mem.avail.kb=1 cpu.busy.pct=1.0");
+            for event in [
+                "kmsg.oom victim.comm=node cgroup=/kubepods/pod1",
+                "oom source=own delta=1",
+                "top rank=1 comm=x rss.kb=1",
+            ] {
+                take(&format!("event={event}"));
+            }
+            for event in [
+                "agent role=agent state=waited",
+                "agent state=vanished",
+                "pressure resource=cpu kind=psi",
+                "disk path=/",
+            ] {
+                take(&format!("event={event}"));
+            }
+            for event in [
+                "kmsg.io dev=vda msg=x",
+                "gap kind=unknown ms=1",
+                "degraded what=sink.http error=y",
+                "stop reason=sigterm",
+                "phase phase=ended",
+            ] {
+                take(&format!("event={event}"));
+            }
+        }
+        let (runners, _) = book.into_runners();
+        let life = &runners[0].runs[0].1;
+        assert_eq!((life.recent.len(), life.happenings.len(), life.lines), (SLICES, 21, 2601));
+        assert!(
+            bytes(life) <= BOUND,
+            "{} bytes: {} a slice, {} a happening",
+            bytes(life),
+            size_of::<Slice>(),
+            size_of::<Happening>()
+        );
+    }
+}

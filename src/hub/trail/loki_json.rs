@@ -1,0 +1,388 @@
+//! The JSON that Loki's query API answers with, read as it comes: its entries are never all in memory.
+//!
+//! Source: <https://grafana.com/docs/loki/latest/reference/loki-http-api/#query-logs-within-a-range-of-time>. Streams may come in
+//! any order and newest first. Several documents may follow each other.
+
+use std::io::{self, Read};
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::book::{Book, Origin};
+use super::entry::{Entry, LABELS, entry};
+use super::slice::Place;
+
+/// What a document has in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Entries of all streams, ours or not.
+    pub entries: u64,
+    /// The time of the oldest, nanoseconds since 1970; `None` where no entry has one, as those of a metric have not.
+    pub oldest_ns: Option<u64>,
+    /// The time of the newest.
+    pub newest_ns: Option<u64>,
+}
+
+/// The longest text in a document: a line that a collector let grow and its escapes.
+const TEXT_BYTES: usize = 1 << 20;
+
+/// Whether a text that begins so is an answer of Loki, and not lines that are JSON each.
+#[must_use]
+pub fn is_answer(head: &[u8]) -> bool {
+    let first_key = head.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    let keys = [&b"\"status\""[..], b"\"data\"", b"\"streams\"", b"\"resultType\""];
+    first_key.is_some_and(|text| keys.iter().any(|key| text.starts_with(key)))
+}
+
+/// Reads all documents of a source.
+///
+/// # Errors
+/// What reading gave, or where a document is no JSON. What was read before it is in the book.
+pub fn read(from: impl Read, source: u32, book: &mut Book) -> io::Result<()> {
+    let guarded = Guarded { from: io::BufReader::with_capacity(64 << 10, from), in_text: None };
+    let mut json = serde_json::Deserializer::from_reader(io::BufReader::with_capacity(64 << 10, guarded));
+    let mut taker = Taker { book, place: Place { source, line: 0 }, step: 1, page: Page::default() };
+    // Whatever follows is tried as a document: its own error says what is wrong.
+    while let Err(error) = json.end() {
+        if error.is_io() {
+            return Err(error.into());
+        }
+        Walk { taker: &mut taker, origin: Origin::default() }.deserialize(&mut json)?;
+    }
+    Ok(())
+}
+
+/// Takes a document that is there as a whole, and says what it has. Its entries have no place but their source: where they
+/// come from they are found by their run and number.
+///
+/// # Errors
+/// When it is no JSON, or not the way that Loki answers. Of what is no JSON nothing is taken.
+pub fn take(document: &[u8], source: u32, book: &mut Book) -> io::Result<Page> {
+    serde_json::from_slice::<IgnoredAny>(document)?;
+    let mut taker = Taker { book, place: Place { source, line: 0 }, step: 0, page: Page::default() };
+    Walk { taker: &mut taker, origin: Origin::default() }
+        .deserialize(&mut serde_json::Deserializer::from_slice(document))?;
+    Ok(taker.page)
+}
+
+/// Brings entries into the book.
+struct Taker<'b> {
+    book: &'b mut Book,
+    /// Of the latest entry.
+    place: Place,
+    /// How much further on the next is.
+    step: u32,
+    page: Page,
+}
+
+impl Taker<'_> {
+    fn take(&mut self, value: &Value, origin: Origin) {
+        self.place.line = self.place.line.saturating_add(self.step);
+        self.page.entries += 1;
+        if let Some(at) = value.at_ns {
+            self.page.oldest_ns = Some(self.page.oldest_ns.map_or(at, |oldest| oldest.min(at)));
+            self.page.newest_ns = self.page.newest_ns.max(Some(at));
+        }
+        match entry(value.line.as_bytes()) {
+            Entry::Ours(line, pod) => {
+                let origin = pod.map_or(origin, |pod| self.book.origin(Some(&pod)));
+                let broken = self.book.broken.len();
+                self.book.take(&line, origin, self.place);
+                // By that it is found in Loki.
+                if let Some((broken, at)) = self.book.broken.get_mut(broken).zip(value.at_ns) {
+                    broken.error = format!("entry of {}: {}", at_ns(at), broken.error);
+                }
+            }
+            Entry::Mention => {
+                self.book.counts.mentions += 1;
+                self.book.counts.passed_over += 1;
+            }
+            Entry::Other => self.book.counts.passed_over += 1,
+        }
+    }
+}
+
+/// Nanoseconds since 1970 as `2026-06-04T12:00:00.123456789Z`. 64 bits of them end in the year 2554.
+#[must_use]
+pub fn at_ns(ns: u64) -> String {
+    humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + std::time::Duration::from_nanos(ns)).to_string()
+}
+
+/// Goes through any value in search of streams.
+struct Walk<'t, 'b> {
+    taker: &'t mut Taker<'b>,
+    origin: Origin,
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+/// What is no object and no array is of no interest.
+macro_rules! ignored {
+    ($($visit:ident: $value:ty),+) => {
+        $(fn $visit<E>(self, _: $value) -> Result<(), E> { Ok(()) })+
+        fn visit_unit<E>(self) -> Result<(), E> { Ok(()) }
+    };
+}
+
+impl<'de> Visitor<'de> for Walk<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an answer of Loki")
+    }
+
+    ignored!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "stream" => {
+                    let label = map.next_value_seed(Labels)?;
+                    self.origin = self.taker.book.origin(label.as_deref());
+                }
+                "values" => {
+                    map.next_value_seed(Values { taker: self.taker, origin: self.origin })?;
+                }
+                _ => map.next_value_seed(Walk { taker: self.taker, origin: self.origin })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Walk { taker: self.taker, origin: self.origin })?.is_some() {}
+        Ok(())
+    }
+}
+
+/// The labels of a stream, of which one is kept.
+struct Labels;
+
+impl<'de> DeserializeSeed<'de> for Labels {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Labels {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the labels of a stream")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut surest: Option<(usize, String)> = None;
+        while let Some(key) = map.next_key::<String>()? {
+            match LABELS.iter().position(|label| *label == key) {
+                Some(rank) if surest.as_ref().is_none_or(|(found, _)| rank < *found) => {
+                    surest = Some((rank, map.next_value()?));
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(surest.map(|(_, value)| value))
+    }
+}
+
+/// `[["TIME", "LINE", …], …]`.
+struct Values<'t, 'b> {
+    taker: &'t mut Taker<'b>,
+    origin: Origin,
+}
+
+impl<'de> DeserializeSeed<'de> for Values<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("entries of a stream")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(value) = seq.next_element::<Value>()? {
+            self.taker.take(&value, self.origin);
+        }
+        Ok(())
+    }
+}
+
+/// The time and the line of an entry; what stands behind them is passed over.
+struct Value {
+    at_ns: Option<u64>,
+    line: String,
+}
+
+impl<'de> serde::Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(Entries)
+    }
+}
+
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a time and a line")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let at_ns = seq.next_element_seed(Time)?.flatten();
+        let line = seq.next_element::<String>()?.unwrap_or_default();
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value { at_ns, line })
+    }
+}
+
+/// Nanoseconds since 1970, which Loki writes as a text. Anything else is no time.
+struct Time;
+
+impl<'de> DeserializeSeed<'de> for Time {
+    type Value = Option<u64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+macro_rules! no_time {
+    ($($visit:ident: $value:ty),+) => {
+        $(fn $visit<E>(self, _: $value) -> Result<Option<u64>, E> { Ok(None) })+
+        fn visit_unit<E>(self) -> Result<Option<u64>, E> { Ok(None) }
+    };
+}
+
+impl<'de> Visitor<'de> for Time {
+    type Value = Option<u64>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a time")
+    }
+
+    no_time!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
+
+    fn visit_str<E>(self, text: &str) -> Result<Option<u64>, E> {
+        Ok(text.parse().ok())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<u64>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<u64>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+/// Lets no text grow without bound: JSON gives it only whole.
+struct Guarded<R> {
+    from: R,
+    /// How long the text is that it is in, and whether a backslash came last.
+    in_text: Option<(usize, bool)>,
+}
+
+impl<R: Read> Read for Guarded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        for byte in buffer.get(..count).unwrap_or_default() {
+            self.in_text = match (self.in_text, byte) {
+                (None, b'"') => Some((0, false)),
+                (None, _) | (Some((_, false)), b'"') => None,
+                (Some((len, true)), _) => Some((len + 1, false)),
+                (Some((len, false)), byte) => Some((len + 1, *byte == b'\\')),
+            };
+            if self.in_text.is_some_and(|(len, _)| len > TEXT_BYTES) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a text of over 1 MiB"));
+            }
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> (Book, io::Result<()>) {
+        let mut book = Book::default();
+        let source = book.source("loki");
+        let read = super::super::read::read(text.as_bytes(), source, &mut book);
+        (book, read)
+    }
+
+    #[test]
+    fn an_answer_is_read_by_streams() {
+        let text = r#"{"status":"success","data":{"resultType":"streams","result":[
+            {"stream":{"namespace":"n","pod":"runner-1"},"values":[["2","RUNNER_VITALS ts= run=aaaa seq=2",{"k":"v"}],["1","RUNNER_VITALS ts= run=aaaa seq=1"]]},
+            {"stream":{"pod":"runner-2"},"values":[["1","hello"],["1","RUNNER_VITALS ts= run=aaaa seq=1"]]}],
+            "stats":{"summary":{"x":1.5,"y":null,"z":true}}}} "#;
+        let (book, read) = read_text(&format!("{text}\n{text}"));
+        read.unwrap();
+        assert_eq!((book.counts.ours, book.counts.passed_over), (6, 2));
+        let (runners, _) = book.into_runners();
+        let names: Vec<&str> = runners.iter().map(|runner| runner.name.as_str()).collect();
+        assert_eq!(names, ["runner-1", "runner-2"]);
+        assert_eq!((runners[0].runs[0].1.lines, runners[0].runs[0].1.repeats), (2, 2));
+    }
+
+    #[test]
+    fn what_is_no_document_is_an_error_and_what_was_read_stays() {
+        let text = r#"{"data":{"result":[{"stream":{},"values":[["1","RUNNER_VITALS ts= run=aaaa seq=1"],["#;
+        let (book, read) = read_text(text);
+        assert!(read.is_err());
+        assert_eq!(book.counts.ours, 1);
+        assert!(read_text("{\"status\":1} x").1.is_err());
+        let deep = format!("{{\"data\":{}", "[".repeat(10_000));
+        assert!(read_text(&deep).1.is_err());
+    }
+
+    #[test]
+    fn a_page_says_what_it_has() {
+        let text = r#"{"status":"success","data":{"resultType":"streams","result":[
+            {"stream":{"pod":"r"},"values":[["1780574400000000002","RUNNER_VITALS ts= run=aaaa seq=2"],["1780574400000000001","RUNNER_VITALS ts= run=aaaa"]]},
+            {"stream":{"pod":"q"},"values":[["1780574400000000009","x"],[7,"x"]]}]}}"#;
+        let mut book = Book::default();
+        let source = book.source("http://loki/");
+        let page = take(text.as_bytes(), source, &mut book).unwrap();
+        let times = (Some(1_780_574_400_000_000_001), Some(1_780_574_400_000_000_009));
+        assert_eq!((page.entries, page.oldest_ns, page.newest_ns), (4, times.0, times.1));
+        assert_eq!((book.counts.ours, book.counts.passed_over), (1, 2));
+        assert_eq!(book.broken[0].place, Place { source, line: 0 });
+        let says = "entry of 2026-06-04T12:00:00.000000001Z: byte 13: ";
+        assert!(book.broken[0].error.starts_with(says), "{}", book.broken[0].error);
+        // Half of an answer is none.
+        assert!(take(&text.as_bytes()[..text.len() - 3], source, &mut book).is_err());
+        assert_eq!(book.counts.ours, 1);
+        let metric =
+            r#"{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1780574400.1,"5"],[[1],"5"]]}]}}"#;
+        let page = take(metric.as_bytes(), source, &mut book).unwrap();
+        assert_eq!((page.entries, page.oldest_ns), (2, None));
+        assert_eq!(at_ns(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+    }
+
+    #[test]
+    fn a_text_without_an_end_is_not_kept() {
+        let text = format!("{{\"status\":\"{}\"}}", "x".repeat(2 * TEXT_BYTES));
+        assert!(read_text(&text).1.unwrap_err().to_string().contains("1 MiB"));
+    }
+}

@@ -1,0 +1,213 @@
+//! From a stream of bytes to the book: lines, or one of Loki's answers, whichever it is. One pass, bounded memory.
+
+use std::io::{self, Read};
+use std::sync::mpsc;
+use std::thread;
+
+use memchr::{memchr, memrchr};
+
+use super::book::{Book, Origin};
+use super::entry::{Entry, entry};
+use super::loki_json;
+use super::slice::Place;
+
+/// How much is read at a time.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// The longest line that is looked at: a line of ours in JSON, its labels beside it.
+const LINE_BYTES: usize = 64 << 10;
+
+/// Blocks that are read ahead while one is looked at.
+const AHEAD: usize = 2;
+
+/// Reads a source to its end.
+///
+/// # Errors
+/// What reading gave. What was read before it is in the book.
+pub fn read(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
+    let mut head = vec![0; 4096];
+    let filled = fill(&mut from, &mut head)?;
+    head.truncate(filled);
+    let from = io::Cursor::new(head.clone()).chain(from);
+    if loki_json::is_answer(&head) {
+        return loki_json::read(from, source, book);
+    }
+    lines(from, source, book)
+}
+
+/// Reads blocks on a thread of its own, so that waiting for them and looking at them go side by side.
+fn lines(from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
+    let (blocks, taken) = mpsc::sync_channel(AHEAD);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || blocks_of(from, &blocks));
+        let mut lines = Lines { source, line: 0 };
+        for block in taken {
+            lines.take(&block, book);
+        }
+        match reader.join() {
+            Ok(ended) => ended.map(|overlong| book.counts.overlong += overlong),
+            Err(_) => Err(io::Error::other("the reader failed")),
+        }
+    })
+}
+
+/// Sends whole lines, many at a time, and says how many were too long to be looked at.
+fn blocks_of(mut from: impl Read, blocks: &mpsc::SyncSender<Block>) -> io::Result<u64> {
+    let mut left: Vec<u8> = Vec::new();
+    let (mut overlong, mut is_skipping) = (0, false);
+    loop {
+        let mut bytes = Vec::with_capacity(BLOCK_BYTES + left.len());
+        bytes.append(&mut left);
+        let ended = from.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut bytes)? == 0;
+        let mut skipped_lines = 0;
+        if is_skipping {
+            let Some(end) = memchr(b'\n', &bytes) else {
+                if ended {
+                    return Ok(overlong);
+                }
+                continue;
+            };
+            bytes.drain(..=end);
+            (is_skipping, skipped_lines) = (false, 1);
+        }
+        if !ended {
+            let whole = memrchr(b'\n', &bytes).map_or(0, |end| end + 1);
+            left = bytes.split_off(whole);
+            if left.len() > LINE_BYTES {
+                (overlong, is_skipping) = (overlong + 1, true);
+                left.clear();
+            }
+        }
+        let is_sent = blocks.send(Block { skipped_lines, bytes }).is_ok();
+        if ended || !is_sent {
+            return Ok(overlong);
+        }
+    }
+}
+
+/// Whole lines, behind so many that were too long.
+struct Block {
+    skipped_lines: u32,
+    bytes: Vec<u8>,
+}
+
+/// Where the reading is.
+struct Lines {
+    source: u32,
+    line: u32,
+}
+
+impl Lines {
+    fn take(&mut self, block: &Block, book: &mut Book) {
+        self.line = self.line.saturating_add(block.skipped_lines);
+        let mut rest = block.bytes.as_slice();
+        while !rest.is_empty() {
+            let end = memchr(b'\n', rest);
+            let (line, behind) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
+            rest = behind.get(1..).unwrap_or_default();
+            let line = if end.is_none() { without_torn(line) } else { line };
+            self.line = self.line.saturating_add(1);
+            one(line, Place { source: self.source, line: self.line }, book);
+        }
+    }
+}
+
+/// A last line that nothing ends, without its last word: who died while writing left half a number, which looks like a whole one.
+/// What ends in a quote or a brace is whole.
+fn without_torn(line: &[u8]) -> &[u8] {
+    match line.last() {
+        Some(b'"' | b'}') | None => line,
+        Some(_) => line.get(..memrchr(b' ', line).unwrap_or(0)).unwrap_or_default(),
+    }
+}
+
+fn one(line: &[u8], place: Place, book: &mut Book) {
+    if line.len() > LINE_BYTES {
+        book.counts.overlong += 1;
+        return;
+    }
+    match entry(line.strip_suffix(b"\r").unwrap_or(line)) {
+        Entry::Ours(line, pod) => {
+            let origin = pod.map_or(Origin::default(), |pod| book.origin(Some(&pod)));
+            book.take(&line, origin, place);
+        }
+        Entry::Mention => {
+            book.counts.mentions += 1;
+            book.counts.passed_over += 1;
+        }
+        Entry::Other => book.counts.passed_over += u64::from(!line.is_empty()),
+    }
+}
+
+/// Reads until the buffer is full or nothing more comes.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match from.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book_of(bytes: &[u8]) -> Book {
+        let mut book = Book::default();
+        let source = book.source("log");
+        read(bytes, source, &mut book).unwrap();
+        book
+    }
+
+    #[test]
+    fn lines_are_counted_by_what_they_are() {
+        let text = "hello\nRUNNER_VITALS ts= run=k3x9 seq=1\r\n\nx RUNNER_VITALS\nRUNNER_VITALS ts= run=k3x9 seq=\nRUNNER_VITALS ts= run=k3x9 seq=2 load1=0.3";
+        let book = book_of(text.as_bytes());
+        let counts = book.counts;
+        assert_eq!((counts.ours, counts.broken, counts.passed_over, counts.mentions), (2, 1, 2, 1));
+        assert_eq!(
+            (book.broken[0].place.line, book.broken[0].error.as_str()),
+            (5, "byte 13: ts, run or seq is missing or malformed")
+        );
+    }
+
+    #[test]
+    fn half_a_number_at_the_end_is_none() {
+        for (line, left) in [
+            ("RUNNER_VITALS run=k3x9 seq=2 vm.mem.avail.kb=18", "RUNNER_VITALS run=k3x9 seq=2"),
+            ("RUNNER_VITALS run=k3x9 seq=2 msg=\"a b\"", "RUNNER_VITALS run=k3x9 seq=2 msg=\"a b\""),
+            ("{\"line\":\"RUNNER_VITALS seq=2\"}", "{\"line\":\"RUNNER_VITALS seq=2\"}"),
+            ("RUNNER", ""),
+            ("", ""),
+        ] {
+            assert_eq!(without_torn(line.as_bytes()), left.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_passed_over_in_bounded_room() {
+        let mut text = vec![b'x'; 5 * BLOCK_BYTES];
+        text.extend_from_slice(b"\nRUNNER_VITALS ts= run=k3x9\n");
+        text.extend(vec![b'y'; LINE_BYTES + 1]);
+        text.extend_from_slice(b"\nRUNNER_VITALS ts= run=k3x9 seq=2\n");
+        let book = book_of(&text);
+        assert_eq!((book.counts.ours, book.counts.overlong), (1, 2));
+        assert_eq!(book.broken[0].place.line, 2);
+    }
+
+    #[test]
+    fn a_line_over_the_edge_of_a_block_is_whole() {
+        let line = b"RUNNER_VITALS ts= run=k3x9 seq=1\n";
+        let mut text = vec![b'x'; BLOCK_BYTES - 10];
+        text.push(b'\n');
+        text.extend_from_slice(line);
+        // The first line is longer than any that is looked at, but ends within its block.
+        let book = book_of(&text);
+        assert_eq!((book.counts.ours, book.counts.broken), (1, 0));
+    }
+}

@@ -1,0 +1,152 @@
+//! From runs to runners: a runner is what its name, its Pod or its boot says is one.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::line::RunId;
+
+use super::book::{Book, Origin, Writer};
+use super::join;
+use super::life::Life;
+
+/// One runner and the runs of its processes that wrote lines.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    /// What it is called: `runner.name`, the Pod, the source that only it stands in, or its run.
+    pub name: String,
+    /// Its runs, by their last lines; the last with samples is the one that dies.
+    pub runs: Vec<(RunId, Box<Life>)>,
+}
+
+impl Runner {
+    /// The run whose end is the runner's: the last with samples, else the last.
+    #[must_use]
+    pub fn main(&self) -> Option<&(RunId, Box<Life>)> {
+        self.runs.iter().rfind(|(_, life)| life.whole.is_some()).or(self.runs.last())
+    }
+}
+
+/// What makes runs one runner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    Named {
+        origin: Origin,
+        name: String,
+    },
+    Labelled(Origin),
+    /// Only within a source: who keeps logs of one guest apart means to see them apart.
+    Booted {
+        source: u32,
+        boot_id: String,
+    },
+    Alone {
+        source: u32,
+        run: String,
+    },
+}
+
+/// Groups all runs.
+pub(super) fn group(book: &mut Book) -> Vec<Runner> {
+    join::adopt(book);
+    let names = names_of_origins(book);
+    let mut groups: BTreeMap<Whose, Vec<(RunId, Box<Life>)>> = BTreeMap::new();
+    for (writer, life) in std::mem::take(&mut book.lives) {
+        groups.entry(whose(book, &names, writer, &life)).or_default().push((writer.run, life));
+    }
+    adopt_booted(&mut groups);
+    let unnamed_in = count_unnamed(&groups);
+    let runners = groups.into_iter().map(|(whose, mut runs)| {
+        runs.sort_by(|(a_run, a), (b_run, b)| (a.last.at_ms(), a_run.as_str()).cmp(&(b.last.at_ms(), b_run.as_str())));
+        Runner { name: name(book, &unnamed_in, &whose), runs }
+    });
+    let mut runners: Vec<Runner> = runners.collect();
+    runners.sort_by(|a, b| a.name.cmp(&b.name));
+    runners
+}
+
+/// The only name that is said in an origin; none where there are several.
+fn names_of_origins(book: &Book) -> HashMap<Origin, Option<u32>> {
+    let mut names = HashMap::new();
+    for writer in book.lives.keys().filter(|writer| writer.name != 0) {
+        let only = names.entry(writer.origin).or_insert(Some(writer.name));
+        if *only != Some(writer.name) {
+            *only = None;
+        }
+    }
+    names
+}
+
+fn whose(book: &Book, names: &HashMap<Origin, Option<u32>>, writer: Writer, life: &Life) -> Whose {
+    let text = |number| book.names.text(number).unwrap_or_default().to_owned();
+    if writer.origin != Origin::default() {
+        // A Pod that is one runner; a Pod with several is a hub, which says whose each line is.
+        return match names.get(&writer.origin) {
+            Some(None) if writer.name != 0 => Whose::Named { origin: writer.origin, name: text(writer.name) },
+            _ => Whose::Labelled(writer.origin),
+        };
+    }
+    if writer.name != 0 {
+        return Whose::Named { origin: writer.origin, name: text(writer.name) };
+    }
+    let source = life.first.place.source;
+    match life.about.as_ref().and_then(|about| about.boot_id.as_deref()) {
+        Some(boot_id) => Whose::Booted { source, boot_id: boot_id.to_owned() },
+        None => Whose::Alone { source, run: writer.run.as_str().to_owned() },
+    }
+}
+
+/// A run without a name is of the runner that booted with it in the same source.
+fn adopt_booted(groups: &mut BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) {
+    let mut named: HashMap<(u32, String), Whose> = HashMap::new();
+    for (whose, runs) in groups.iter().filter(|(whose, _)| matches!(whose, Whose::Named { .. })) {
+        for (_, life) in runs {
+            if let Some(boot_id) = life.about.as_ref().and_then(|about| about.boot_id.as_deref()) {
+                named.entry((life.first.place.source, boot_id.to_owned())).or_insert_with(|| whose.clone());
+            }
+        }
+    }
+    let booted: Vec<Whose> = groups.keys().filter(|whose| matches!(whose, Whose::Booted { .. })).cloned().collect();
+    for whose in booted {
+        let Whose::Booted { source, boot_id } = &whose else { continue };
+        let Some(owner) = named.get(&(*source, boot_id.clone())) else { continue };
+        if let Some(runs) = groups.remove(&whose) {
+            groups.entry(owner.clone()).or_default().extend(runs);
+        }
+    }
+}
+
+/// How many runners without a name stand in each source.
+fn count_unnamed(groups: &BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) -> HashMap<u32, u32> {
+    let mut count = HashMap::new();
+    for whose in groups.keys() {
+        if let Whose::Booted { source, .. } | Whose::Alone { source, .. } = whose {
+            *count.entry(*source).or_insert(0) += 1;
+        }
+    }
+    count
+}
+
+fn name(book: &Book, unnamed_in: &HashMap<u32, u32>, whose: &Whose) -> String {
+    let label = |origin: &Origin| book.names.text(origin.0).unwrap_or_default();
+    match whose {
+        Whose::Named { origin, name } if *origin == Origin::default() => name.clone(),
+        Whose::Named { origin, name } => format!("{name} by {}", label(origin)),
+        Whose::Labelled(origin) => label(origin).to_owned(),
+        Whose::Booted { source, .. } | Whose::Alone { source, .. }
+            if unnamed_in.get(source) == Some(&1) && !is_server(book.source_name(*source)) =>
+        {
+            stem(book.source_name(*source)).to_owned()
+        }
+        Whose::Booted { boot_id, .. } => format!("boot {boot_id}"),
+        Whose::Alone { run, .. } => format!("run {run}"),
+    }
+}
+
+/// What is asked for many runners is no runner's name.
+fn is_server(source: &str) -> bool {
+    source.contains("://")
+}
+
+/// A file's name without its folders and its ending.
+fn stem(source: &str) -> &str {
+    std::path::Path::new(source).file_stem().and_then(|stem| stem.to_str()).unwrap_or(source)
+}

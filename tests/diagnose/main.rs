@@ -1,0 +1,29 @@
+//! `vitals-hub diagnose` on trails of real guests, on made ones, on what is left of them, and on hostile input.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/server.rs"]
+mod server;
+
+#[path = "../support/probe.rs"]
+#[allow(dead_code, reason = "what other tests use of it")]
+mod probe;
+
+mod chromium;
+mod documents;
+mod hostile;
+mod loki;
+mod losses;
+mod made;
+mod page;
+mod stand_in;
+mod support;
+mod trails;
+mod try_page;

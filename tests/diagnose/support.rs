@@ -1,0 +1,42 @@
+//! What the tests have in common: trails in, verdicts out.
+
+use std::path::PathBuf;
+
+use runner_vitals::hub::diagnose::text::Look;
+use runner_vitals::hub::diagnose::verdict::{Verdict, judge};
+use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
+use runner_vitals::hub::trail::{Book, read};
+
+/// The folder of the captured trails.
+pub(crate) fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/trail")
+}
+
+/// A captured trail.
+pub(crate) fn fixture(name: &str) -> String {
+    std::fs::read_to_string(folder().join(name).with_extension("log")).unwrap()
+}
+
+/// The verdicts on everything in a text.
+pub(crate) fn verdicts(bytes: &[u8]) -> Vec<Verdict> {
+    let mut book = Book::default();
+    let source = book.source("trail.log");
+    read::read(bytes, source, &mut book).unwrap();
+    let (runners, _) = book.into_runners();
+    runners.iter().filter_map(judge).collect()
+}
+
+/// The verdict on the only runner in a text.
+pub(crate) fn verdict(text: &str) -> Verdict {
+    let mut all = verdicts(text.as_bytes());
+    assert_eq!(all.len(), 1, "{} runners", all.len());
+    all.remove(0)
+}
+
+/// What the program prints, on stdout and stderr, and its code.
+pub(crate) fn printed(format: Format, all: bool, input: &[u8], look: Look) -> (String, String, Code) {
+    let args = Args { files: Vec::new(), loki: LokiArgs::default(), runner: None, all, format, html: None };
+    let (mut out, mut log) = (Vec::new(), Vec::new());
+    let code = run(&args, input, &mut out, &mut log, look);
+    (String::from_utf8(out).unwrap(), String::from_utf8(log).unwrap(), code)
+}
