@@ -3,7 +3,7 @@
 #
 #     run-job.sh RUNNER [ARGS...]          e.g.  run-job.sh ./run.sh --jitconfig "$JIT_CONFIG"
 #
-# The runner gets what it would get without this script: arguments, environment, stdin, stdout, stderr, signals;
+# The runner gets what it would get without this script: arguments, environment (and PWD, which bash adds), stdin, stdout, stderr, signals;
 # and its exit code is ours. Whatever is wrong with the probe, the job runs.
 #
 #     RUNNER_VITALS=off     no probe (also: 0, false, no)
@@ -35,7 +35,10 @@ main() {
     trap 'forward QUIT' QUIT
     trap 'forward USR1' USR1
     trap 'forward USR2' USR2
+    # Where there is no process to be had for the runner bash gives up, and the probe is what has taken the last one.
+    trap 'take_place "$@"' EXIT
     start_runner "$@"
+    trap - EXIT
     exec 2>/dev/null # bash itself has nothing to say from here on, such as "Killed"
 
     # A signal ends `wait` early. Asked again, it waits on, or tells the status it told before.
@@ -85,9 +88,17 @@ start_runner() {
     set +m
 }
 
+# The runner in the place of this shell.
+take_place() {
+    [[ -z $vitals_probe ]] || kill -s KILL %1
+    trap - TERM INT HUP QUIT USR1 USR2
+    exec -- "$@"
+}
+
 # The runner is $! and not a variable of ours, since that changes in the same moment as the runner starts.
 forward() {
     if [[ ${!-} == "$vitals_probe" ]]; then
+        trap - EXIT
         exit $((128 + $(kill -l "$1"))) # not started yet, and now it need not be
     fi
     signalled=yes
@@ -100,17 +111,34 @@ forgotten() {
     [[ ! -d /proc/$! ]] && ! kill -s 0 "$!" && [[ $'\n'$(jobs -pr)$'\n' == *$'\n'"$!"$'\n'* ]]
 }
 
+# Whether SIGTERM does not just end the probe: bit 14 of the signals that it blocks or catches, once it is itself and
+# not the copy of this shell that it begins as.
+listens() {
+    local key mask name=''
+    read -r name <"/proc/$$/comm"
+    while read -r key mask; do
+        [[ $key != Name: || $mask != "$name" ]] || return 1
+        [[ $key != Sig[BC]?[kt]: || $mask != *[4-7c-f]??? ]] || return 0
+    done <"/proc/$vitals_probe/status"
+    return 1
+}
+
 # When PID 1 ends the kernel kills all that is left. So the probe is told first, and has half a second for its last
-# lines. Signals go to %1: bash knows whether that is still the probe, while its pid may be another's by now. The
+# lines, where they go by network two seconds more. Signals go to %1: bash knows whether that is still the probe, while its pid may be another's by now. The
 # check may go by pid: at worst it makes us wait.
 stop_probe() {
-    local nap silence=''
-    kill -s TERM %1
+    local nap naps=25 told='' silence=''
+    [[ -z ${RUNNER_VITALS_SINK-}${RUNNER_VITALS_URL-} ]] || naps=125
     # A pipe to nap on without a process for each nap. It ends by itself, because `read -t` of bash before 5.2 can miss
     # its alarm and then sleeps for good. Through eval: in posix mode bash before 5.1 cannot parse it, and runs no job.
-    shopt -qo posix || eval 'exec {silence}< <(exec sleep 0.5)'
-    for ((nap = 0; nap < 25; nap++)); do
+    shopt -qo posix || eval 'exec {silence}< <(exec sleep $((naps / 50)).5)'
+    for ((nap = 0; nap < naps; nap++)); do
         kill -s 0 "$vitals_probe" || return
+        # Before it listens it would die of the signal without a word, as when the runner ended at once.
+        if [[ ! $told ]] && { listens || ((nap > 12)); }; then
+            told=yes
+            kill -s TERM %1
+        fi
         read -r -t 0.02 -u "$silence"
         (($? > 128)) || sleep 0.02 # no pipe, or the end of it
     done

@@ -343,6 +343,17 @@ fn a_probe_that_does_not_end_is_killed_after_half_a_second() {
 }
 
 #[test]
+fn a_probe_whose_lines_go_by_network_has_two_seconds_more() {
+    const SLOW: &str = "trap 'sleep 1; echo probe: last; exit' TERM; echo probe: ready; n=0
+        while [ $((n += 1)) -lt 1500 ]; do sleep 0.02; done";
+    let runner = format!("{AFTER_READY} exit 3");
+    for (setting, is_heard) in [("RUNNER_VITALS_URL", true), ("RUNNER_VITALS_SINK", true), ("UNRELATED", false)] {
+        let end = Bench::new(SLOW).env(setting, "http://127.0.0.1:9/").run(&["sh", "-c", &runner]);
+        assert_eq!((end.code, end.stdout.contains("probe: last")), (3, is_heard), "{setting}: {}", end.stdout);
+    }
+}
+
+#[test]
 fn a_probe_has_time_for_its_last_line() {
     let slow = GOOD.replace("echo probe: last", "sleep 0.2; echo probe: last");
     let end = Bench::new(&slow).run(&["sh", "-c", &format!("{AFTER_READY} echo job; exit 7")]);
@@ -438,6 +449,43 @@ fn the_real_probe_says_start_and_stop() {
 }
 
 // The script itself.
+
+#[test]
+fn a_job_that_ends_at_once_leaves_a_whole_trail() {
+    let bench = Bench::new(GOOD);
+    for runner in [&["true"][..], &["sh", "-c", "kill -9 $$"], &["/nonexistent/runner"]] {
+        for _ in 0..5 {
+            let end = bench.run_with_probe(Path::new(REAL_PROBE), runner);
+            assert!(end.stdout.contains(" event=start ") && end.stdout.contains(" event=stop "), "{}", end.stdout);
+        }
+    }
+}
+
+/// The probe has taken the last process that the user may have: bash cannot start the runner, and becomes it.
+#[test]
+fn a_job_for_which_there_is_no_process_left_still_runs() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("needs root, to become a user who has no process yet");
+    }
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let copy = |from: &str, name: &str| {
+        let to = dir.path().join(name);
+        assert!(Command::new("cp").arg(from).arg(&to).status().unwrap().success());
+        to
+    };
+    let (script, probe) = (copy(LAUNCHER, "run-job.sh"), copy(REAL_PROBE, "probe"));
+    fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let user = "61517";
+    let output = Command::new("setpriv")
+        .args(["--reuid", user, "--regid", user, "--clear-groups", "prlimit", "--nproc=2:2"])
+        .args([script.to_str().unwrap(), "sh", "-c", "echo ran; exit 6"])
+        .env("RUNNER_VITALS_BIN", probe)
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.code() == Some(6) && stdout.contains("ran\n"), "{output:?}");
+}
 
 #[test]
 fn the_script_is_executable_parses_and_is_clean() {
