@@ -33,6 +33,7 @@ pub mod log;
 pub mod metrics;
 pub mod out;
 pub mod pace;
+mod refusals;
 pub mod reload;
 pub mod runners;
 pub mod seen;
@@ -44,6 +45,7 @@ use auth::Auth;
 use budget::Budget;
 use config::Config;
 use metrics::{Metrics, Now};
+use refusals::Refusals;
 use reload::{Look, Watched};
 use runners::{Pace, Runners};
 use tls::Tls;
@@ -66,6 +68,7 @@ pub struct Hub {
     budget: Budget,
     metrics: Arc<Metrics>,
     began: Instant,
+    refusals: Refusals,
     is_draining: AtomicBool,
 }
 

@@ -26,12 +26,15 @@ fn a_wrong_setting_ends_it_with_a_reason() {
     let broken = dir.path().join("broken");
     fs::write(&broken, "sha256:secret runner\n").unwrap();
     let broken = format!("tokens={}", broken.display());
-    let cases: [(&[&str], i32, &str); 7] = [
+    let loki = ["--auth", "none", "--loki", "http://127.0.0.1:1", "--loki-token-file", "/nowhere"];
+    let cases: [(&[&str], i32, &str); 9] = [
         (&[], 64, "--auth"),
         (&["--auth", "none", "--listen", "127.0.0.1:0", "--log", "blah"], 64, "--log"),
         (&["--auth", "some"], 64, "tokens=FILE or none"),
         (&["--auth", "none", "--listen", "0.0.0.0:0"], 78, "loopback"),
         (&["--auth", "tokens=/nowhere"], 78, "/nowhere"),
+        (&loki, 78, "/nowhere"),
+        (&["--auth", "none", "--dir-max-age", "1d"], 64, "--dir"),
         (&["--auth", &broken], 78, "line 1"),
         (&["--auth", "none", "--listen", "192.0.2.1:80"], 78, "loopback"),
     ];

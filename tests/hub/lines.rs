@@ -110,6 +110,9 @@ fn each_refusal_has_its_status() {
     assert_eq!(post(&headers("runner-1", "Content-Encoding: gzip\r\n"), &gzip(body.as_bytes())).status, 204);
     assert_eq!(Client::connect(hub.address).get(crate::client::PATH).status, 405);
     assert_eq!(Client::connect(hub.address).get("/").status, 404);
+    for why in ["no_token", "unknown_token"] {
+        hub.logged(&format!("from=127.0.0.1 status=401 why={why} "));
+    }
     let log = hub.log.lock().unwrap().join("\n");
     assert!(!log.contains("token-of"), "no token in the log: {log}");
     assert_eq!(metric(hub.address, "vitals_hub_auth_total{result=\"unknown_token\"}"), 1);

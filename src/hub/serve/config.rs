@@ -47,10 +47,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Bytes of all files below --dir, as 500MiB or 10GiB: the oldest give way
-    #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "10GiB", value_parser = parse_bytes, requires = "dir")]
     dir_max_bytes: u64,
     /// How long a day's files are kept below --dir, as 14d or 12h
-    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_time, requires = "dir")]
     dir_max_age: Duration,
     #[command(flatten)]
     loki: LokiArgs,
@@ -262,9 +262,11 @@ mod tests {
             &["--auth", "none", "--path", "/metrics"],
             &["--auth", "none", "--path", "/{x}"],
             &["--auth", "none", "--tls-cert", "c"],
-            &["--auth", "none", "--dir-max-bytes", "10GB"],
-            &["--auth", "none", "--dir-max-bytes", "99999999TiB"],
-            &["--auth", "none", "--dir-max-age", "14"],
+            &["--auth", "none", "--dir", "d", "--dir-max-bytes", "10GB"],
+            &["--auth", "none", "--dir", "d", "--dir-max-bytes", "99999999TiB"],
+            &["--auth", "none", "--dir", "d", "--dir-max-age", "14"],
+            &["--auth", "none", "--dir-max-bytes", "10GiB"],
+            &["--auth", "none", "--dir-max-age", "14d"],
             &["--auth", "none", "--max-connections", "0"],
             &["--auth", "none", "--max-queue-bytes", "1KiB"],
             &["--auth", "none", "--env", &"e".repeat(65)],

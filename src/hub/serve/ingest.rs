@@ -118,7 +118,7 @@ async fn authenticated(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<S
         Ok(_) => "accepted",
         Err(Refusal::Unauthenticated(why) | Refusal::Forbidden(why) | Refusal::Unavailable(why)) => why,
     });
-    told
+    told.inspect_err(|refusal| hub.refusals.tell(from, *refusal, hub.clock()))
 }
 
 /// RFC 6750, section 2.1; the scheme in any case.

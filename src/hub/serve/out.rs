@@ -14,6 +14,9 @@ use dir::Dir;
 use loki::Loki;
 use stdout::Stdout;
 
+/// What `recv` and the newline add to a line.
+pub const RECV_BYTES: usize = " recv=2026-06-04T12:00:00.123Z\n".len();
+
 /// A line that was taken and is on its way.
 #[derive(Clone, Debug)]
 pub struct Placed {

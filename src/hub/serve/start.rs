@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -22,6 +22,7 @@ use super::out::Out;
 use super::out::dir::Dir;
 use super::out::loki::Loki;
 use super::out::stdout::Stdout;
+use super::refusals::Refusals;
 use super::runners::Runners;
 use super::tls::{self, Tls};
 use super::ways::Ways;
@@ -77,6 +78,13 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
     let trust = Arc::new(net::tls::Tls::new(config.ca_file.clone()));
     let outs =
         config.outs.iter().map(|out| way_out(out, &metrics, &trust)).collect::<Result<Vec<Out>, ServeError>>()?;
+    for out in &config.outs {
+        let OutMode::Loki(settings) = out else { continue };
+        let Some(credentials) = &settings.credentials else { continue };
+        let named = |error| ServeError::Setting(format!("{}: {error}", credentials.path().display()));
+        // For the error only: each push reads it anew.
+        credentials.header().await.map_err(named)?;
+    }
     let hub = Hub {
         auth: auth(&config.auth, &trust).await?,
         env: config.env.clone(),
@@ -86,6 +94,7 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
         budget: Budget::new(config.max_queue_bytes),
         metrics,
         began: Instant::now(),
+        refusals: Refusals::new(Duration::ZERO),
         is_draining: AtomicBool::new(false),
     };
     Ok((Arc::new(hub), tls))

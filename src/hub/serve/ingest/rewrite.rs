@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::ours::Envelope;
 use crate::hub::serve::auth::Sender;
+use crate::hub::serve::out::RECV_BYTES;
 use crate::line::field::{self, Kind, Unit};
 use crate::line::{Encoder, MAX_LINE_BYTES, RunId};
 
@@ -15,9 +16,6 @@ const OWN_KEYS: [&str; 4] = ["runner_name", "runner_fleet", "runner_env", "recv"
 
 /// What stands at the end of a text that was cut.
 const CUT: &str = "…";
-
-/// The room that `recv` and the newline need.
-const RECV_BYTES: usize = " recv=2026-06-04T12:00:00.123Z\n".len();
 
 /// The pairs that say whose a line is.
 #[derive(Clone, Debug, PartialEq, Eq)]

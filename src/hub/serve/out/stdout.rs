@@ -16,15 +16,15 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::queue::{Closing, Job, Queue};
-use super::{Placed, Stuck};
+use super::{Placed, RECV_BYTES, Stuck};
 
 /// The most that one write is made of.
-const WRITE_BYTES: usize = 1024 * 1024;
+const WRITE_BYTES: usize = 256 * 1024;
 
 /// The stdout, and the thread that writes to it.
 #[derive(Debug)]
 pub struct Stdout {
-    queue: Closing<Vec<u8>>,
+    queue: Closing<Vec<Arc<Placed>>>,
     file: Arc<File>,
 }
 
@@ -35,7 +35,7 @@ impl Stdout {
     /// When there can be no thread.
     pub fn start(file: File) -> io::Result<Self> {
         let (queue, file) = (Queue::new(), Arc::new(file));
-        let mut writer = Writer { is_torn: may_be_torn(&file), file: Arc::clone(&file) };
+        let mut writer = Writer { is_torn: may_be_torn(&file), file: Arc::clone(&file), bytes: Vec::new() };
         let jobs = Arc::clone(&queue);
         std::thread::Builder::new().name("stdout".to_owned()).spawn(move || writer.run(&jobs))?;
         Ok(Self { queue: Closing(queue), file })
@@ -47,9 +47,7 @@ impl Stdout {
     /// When stdout hangs or fails.
     pub async fn put(&self, lines: &[Arc<Placed>]) -> Result<(), Stuck> {
         self.health()?;
-        let mut bytes = Vec::with_capacity(lines.iter().map(|placed| placed.line.len() + 64).sum());
-        lines.iter().for_each(|placed| placed.write_to(&mut bytes));
-        self.queue.0.run(bytes).await
+        self.queue.0.run(lines.to_vec()).await
     }
 
     /// Whether lines can go out now.
@@ -80,16 +78,19 @@ struct Writer {
     file: Arc<File>,
     /// What stands there may end inside a line.
     is_torn: bool,
+    /// What one write is made of. Requests that wait hold their lines only: many do at once.
+    bytes: Vec<u8>,
 }
 
 impl Writer {
-    fn run(&mut self, jobs: &Queue<Vec<u8>>) {
+    fn run(&mut self, jobs: &Queue<Vec<Arc<Placed>>>) {
         let forever = Duration::from_hours(24);
         loop {
             let mut room = WRITE_BYTES;
-            let fits = |bytes: &Vec<u8>| {
-                let fits = bytes.len() <= room;
-                room = room.saturating_sub(bytes.len());
+            let fits = |lines: &Vec<Arc<Placed>>| {
+                let bytes = lines.iter().map(|placed| placed.line.len() + RECV_BYTES).sum();
+                let fits = bytes <= room;
+                room = room.saturating_sub(bytes);
                 fits
             };
             match jobs.take(forever, fits) {
@@ -100,16 +101,21 @@ impl Writer {
     }
 
     /// Writes jobs in one write, and tells each whether it is out.
-    fn write(&mut self, jobs: Vec<Job<Vec<u8>>>) {
+    fn write(&mut self, jobs: Vec<Job<Vec<Arc<Placed>>>>) {
+        let bytes = &mut self.bytes;
+        bytes.clear();
         // What stands there of a torn line is ended, so that it does not mix with the next.
-        let mut bytes = if self.is_torn { vec![b'\n'] } else { Vec::new() };
-        let mut end = bytes.len();
-        bytes.reserve(jobs.iter().map(|job| job.work.len()).sum());
-        jobs.iter().for_each(|job| bytes.extend_from_slice(&job.work));
-        let (written, failed) = write_all(&self.file, &bytes);
+        if self.is_torn {
+            bytes.push(b'\n');
+        }
+        let ends = jobs.into_iter().map(|Job { work, done }| {
+            work.iter().for_each(|placed| placed.write_to(bytes));
+            (bytes.len(), done)
+        });
+        let ends: Vec<_> = ends.collect();
+        let (written, failed) = write_all(&self.file, bytes);
         let mut out = 0;
-        for job in jobs {
-            end += job.work.len();
+        for (end, done) in ends {
             let told = match &failed {
                 Some(error) if end > written => Err(Stuck(format!("stdout: {error}"))),
                 _ => Ok(()),
@@ -118,7 +124,7 @@ impl Writer {
                 out = end;
             }
             // Whoever asked may have gone.
-            let _ = job.done.send(told);
+            let _ = done.send(told);
         }
         let stands = if written > out && cut_off(&self.file, written - out).is_ok() { out } else { written };
         if let Some(last) = bytes.get(..stands).and_then(<[u8]>::last) {
@@ -270,12 +276,12 @@ mod tests {
     fn a_torn_line_is_ended_before_the_next() {
         let (reader, writer) = io::pipe().unwrap();
         let file = Arc::new(File::from(std::os::fd::OwnedFd::from(writer)));
-        let mut writer = Writer { file, is_torn: true };
+        let mut writer = Writer { file, is_torn: true, bytes: Vec::new() };
         let (done, told) = tokio::sync::oneshot::channel();
-        writer.write(vec![Job { work: b"whole\n".to_vec(), done }]);
+        writer.write(vec![Job { work: vec![placed("1")], done }]);
         assert_eq!(told.blocking_recv().unwrap(), Ok(()));
         drop(writer);
         let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
-        assert_eq!(lines, ["", "whole"]);
+        assert!(lines.len() == 2 && lines[0].is_empty() && lines[1].starts_with("T ts= run=k3x9 seq=1 "), "{lines:?}");
     }
 }
