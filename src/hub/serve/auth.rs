@@ -58,8 +58,9 @@ impl Auth {
         match self {
             Self::None => Ok(Sender { name: UNKNOWN_RUNNER.to_owned(), fleet: None }),
             Self::Tokens(tokens) => tokens.sender(token()?),
-            Self::Kubernetes(kubernetes) => kubernetes.sender(token()?, from, now).await,
-            Self::Jwks(jwks) => jwks.sender(token()?, now).await,
+            // Boxed: requests that need none of it do not cost what asking takes, and many wait at once.
+            Self::Kubernetes(kubernetes) => Box::pin(kubernetes.sender(token()?, from, now)).await,
+            Self::Jwks(jwks) => Box::pin(jwks.sender(token()?, now)).await,
         }
     }
 }
