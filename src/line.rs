@@ -62,6 +62,9 @@ impl Tag {
 pub struct RunId([u8; 4]);
 
 impl RunId {
+    /// What no process is called: it is read from no line.
+    pub const NONE: Self = Self(*b"----");
+
     const DIGITS: [u8; 36] = *b"0123456789abcdefghijklmnopqrstuvwxyz";
 
     /// The id that these random bits stand for.

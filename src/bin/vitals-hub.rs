@@ -1,13 +1,15 @@
-//! The hub: arguments to configuration to [`runner_vitals::hub::serve::run`] or [`runner_vitals::hub::diagnose::run`].
+//! The hub: arguments to configuration to [`runner_vitals::hub::serve::run`], [`runner_vitals::hub::diagnose::run`] or
+//! [`runner_vitals::hub::fleet::run`].
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand};
 use runner_vitals::hub::diagnose::text::Look;
 use runner_vitals::hub::diagnose::{self, Code};
+use runner_vitals::hub::fleet;
 use runner_vitals::hub::serve::auth::tokens;
 use runner_vitals::hub::serve::config::{self, Config, Environment};
 use runner_vitals::hub::serve::log::Log;
@@ -52,6 +54,8 @@ enum Task {
     Serve(Box<config::Args>),
     /// Say why a runner died, from its trail
     Diagnose(Box<diagnose::Args>),
+    /// Say how fleets of runners fare, from their trails: who is there, claims, warm-ups, waits, jobs
+    Fleet(Box<fleet::Args>),
     /// Print what a tokens file says of a token, which is read from stdin
     HashToken,
 }
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
             Err(error) => failed(&error, EX_CONFIG),
         },
         Task::Diagnose(args) => ExitCode::from(u8::from(diagnosed(&args))),
+        Task::Fleet(args) => ExitCode::from(u8::from(told_of_fleets(&args))),
         Task::HashToken => hash_token(),
     }
 }
@@ -158,9 +163,18 @@ fn stop() -> std::io::Result<impl Future<Output = ()>> {
 
 fn diagnosed(args: &diagnose::Args) -> Code {
     let stdout = std::io::stdout();
+    diagnose::run(args, std::io::stdin(), &mut stdout.lock(), &mut std::io::stderr(), look())
+}
+
+fn told_of_fleets(args: &fleet::Args) -> Code {
+    let stdout = std::io::stdout();
+    let clock = (SystemTime::now(), look());
+    fleet::run(args, std::io::stdin(), &mut stdout.lock(), &mut std::io::stderr(), clock)
+}
+
+fn look() -> Look {
     let no_color = std::env::var_os("NO_COLOR");
-    let look = if stdout.is_terminal() { Look::of_terminal(no_color.as_deref()) } else { Look::Plain };
-    diagnose::run(args, std::io::stdin(), &mut stdout.lock(), &mut std::io::stderr(), look)
+    if std::io::stdout().is_terminal() { Look::of_terminal(no_color.as_deref()) } else { Look::Plain }
 }
 
 fn hash_token() -> ExitCode {

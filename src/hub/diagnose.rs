@@ -14,11 +14,11 @@ pub mod text;
 pub mod verdict;
 
 mod advice;
-mod inputs;
+pub(crate) mod inputs;
 mod loki_args;
 mod page;
 mod ring;
-mod units;
+pub(crate) mod units;
 
 use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;

@@ -19,6 +19,7 @@ pub mod read;
 pub mod runners;
 pub mod seen;
 pub mod slice;
+pub mod stage;
 
 pub use book::{Book, Read};
 pub use runners::Runner;

@@ -12,7 +12,7 @@ use super::units::harmless;
 
 /// How far Loki was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// All of it, or it was not asked.
     Whole,
     /// The newest lines.
@@ -22,7 +22,7 @@ pub(super) enum Asked {
 }
 
 /// Reads everything that was named; what could not be read is told.
-pub(super) fn read(files: &[PathBuf], stdin: impl Read + Send, book: &mut Book, log: &mut impl Write) {
+pub(crate) fn read(files: &[PathBuf], stdin: impl Read + Send, book: &mut Book, log: &mut impl Write) {
     let mut failed = Vec::new();
     let mut stdin = Some(stdin);
     let only_stdin = [PathBuf::from("-")];
@@ -45,7 +45,7 @@ pub(super) fn read(files: &[PathBuf], stdin: impl Read + Send, book: &mut Book, 
 }
 
 /// Reads what Loki has; what goes wrong with that is told, and where only a part was read the book says so.
-pub(super) fn ask(settings: &Settings, question: &Question, book: &mut Book, log: &mut impl Write) -> Asked {
+pub(crate) fn ask(settings: &Settings, question: &Question, book: &mut Book, log: &mut impl Write) -> Asked {
     let mut tell = |says: &str| {
         let _ = writeln!(log, "vitals-hub: {}", harmless(says));
     };
@@ -103,7 +103,7 @@ fn folder(path: &Path, book: &mut Book, failed: &mut Vec<(String, io::Error)>) -
 }
 
 /// Tells what in the input was not taken.
-pub(super) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
+pub(crate) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
     for broken in &read.broken {
         writeln!(log, "vitals-hub: {}: {}", harmless(&read.place(broken.place)), broken.error)?;
     }

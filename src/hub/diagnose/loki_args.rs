@@ -58,7 +58,7 @@ impl LokiArgs {
     ///
     /// # Errors
     /// What is wrong with a setting, without what is secret in it.
-    pub(super) fn question(&self, now: SystemTime) -> Result<Option<(Settings, Question)>, String> {
+    pub(crate) fn question(&self, now: SystemTime) -> Result<Option<(Settings, Question)>, String> {
         let Some(given) = &self.loki else { return Ok(None) };
         let url = Url::parse(given).map_err(|error| format!("--loki {}: {error}", without_secrets(given)))?;
         let query = match (&self.query, &self.pod) {

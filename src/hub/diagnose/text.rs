@@ -24,7 +24,7 @@ impl Look {
         if no_color.is_some_and(|value| !value.is_empty()) { Self::Plain } else { Self::Coloured }
     }
 
-    pub(super) fn paint(self, code: &str, text: &str) -> String {
+    pub(crate) fn paint(self, code: &str, text: &str) -> String {
         match self {
             Self::Plain => text.to_owned(),
             Self::Coloured => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
@@ -32,7 +32,7 @@ impl Look {
     }
 }
 
-pub(super) const BOLD: &str = "1";
+pub(crate) const BOLD: &str = "1";
 const DIM: &str = "2";
 
 /// The colour of a surety.

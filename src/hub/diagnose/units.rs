@@ -17,7 +17,7 @@ pub(super) fn size(kib: i64) -> String {
 }
 
 /// Milliseconds: `250 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`.
-pub(super) fn time(ms: i64) -> String {
+pub(crate) fn time(ms: i64) -> String {
     match ms {
         ..1000 => format!("{ms} ms"),
         1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
@@ -27,7 +27,7 @@ pub(super) fn time(ms: i64) -> String {
 }
 
 /// Milliseconds since 1970 as `2026-06-04T12:00:00.123Z`; what has no such form as a number.
-pub(super) fn at(ms: i64) -> String {
+pub(crate) fn at(ms: i64) -> String {
     let since = u64::try_from(ms).ok().map(std::time::Duration::from_millis);
     // humantime writes four digits of a year.
     let at = since
@@ -38,7 +38,7 @@ pub(super) fn at(ms: i64) -> String {
 
 /// A text in which nothing is left that a terminal obeys or that changes how the rest reads: control characters, C1 codes,
 /// marks of direction and other invisible ones stand there as `\u{…}`.
-pub(super) fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

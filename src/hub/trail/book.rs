@@ -71,6 +71,8 @@ pub struct Book {
     scanner: Scanner,
     /// Where lines go in place of the lives, when they are read once more.
     film: Option<Film>,
+    /// Phase lines are kept together by runner.
+    keeps_stages: bool,
 }
 
 /// Texts by number; number 0 is no text.
@@ -122,6 +124,12 @@ impl Book {
     #[must_use]
     pub fn source_name(&self, source: u32) -> &str {
         usize::try_from(source).ok().and_then(|at| self.sources.get(at)).map_or("?", String::as_str)
+    }
+
+    /// A book that keeps the phase lines of a runner together, as the stages of its life, and not each as a run of its own.
+    #[must_use]
+    pub fn of_stages() -> Self {
+        Self { keeps_stages: true, ..Self::default() }
     }
 
     /// The number of an origin.
@@ -177,6 +185,9 @@ impl Book {
     fn take_line(&mut self, line: &Line<'_>, origin: Origin, place: Place) {
         let mark = Mark::new(line.seq, at_ms(line), place);
         let name = line.text(field::RUNNER_NAME).unwrap_or_default();
+        if self.keeps_stages && line.event.as_deref() == Some("phase") {
+            return self.stages(origin, name, line, mark).stage(mark, line);
+        }
         let life = self.life(origin, name, line.run, mark);
         if line.event.is_some() {
             return life.event(mark, line);
@@ -199,6 +210,22 @@ impl Book {
             let lives = &self.lives;
             let is_one = |twin| lives.get(&Writer { twin, ..writer }).map(|life| join::fits(life, mark));
             writer.twin = self.twins.of(run, mark, is_one);
+        }
+        self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
+    }
+
+    /// The run that stands for all phase lines of a runner: one that no process drew where it has a name or a Pod, else one for each
+    /// boot in each source.
+    fn stages(&mut self, origin: Origin, name: &str, line: &Line<'_>, mark: Mark) -> &mut Life {
+        self.counts.ours += 1;
+        let name = if name.is_empty() { 0 } else { self.names.number(name) };
+        let mut writer = Writer { origin, name, run: RunId::NONE, twin: 0 };
+        if origin == Origin::default() && name == 0 {
+            match line.text(field::BOOT_ID) {
+                Some(boot_id) => writer.run = RunId::from_random(u64::from(self.names.number(boot_id)) << 16),
+                None => writer.run = line.run,
+            }
+            writer.twin = u16::try_from(mark.place.source).unwrap_or(u16::MAX);
         }
         self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
     }

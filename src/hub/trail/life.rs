@@ -7,6 +7,7 @@ use super::book::Writer;
 use super::happening::{self, Happening, What};
 use super::seen::SeenSeqs;
 use super::slice::{Mark, Slice};
+use super::stage::Stages;
 
 /// Samples of so long are folded into one slice.
 const SLICE_MS: i64 = 12_000;
@@ -35,6 +36,8 @@ pub struct Life {
     pub recent: Vec<Slice>,
     /// The latest events of each class, in the order of their lines.
     pub happenings: Vec<Happening>,
+    /// The phases that scripts told of the runner, where the book keeps those together.
+    pub stages: Option<Box<Stages>>,
     seen: SeenSeqs,
     /// Who wrote it.
     pub(super) writer: Writer,
@@ -49,6 +52,10 @@ pub struct About {
     pub boot_id: Option<Box<str>>,
     /// `runner.fleet`.
     pub fleet: Option<Box<str>>,
+    /// `runner.env`.
+    pub env: Option<Box<str>>,
+    /// `runner.image`.
+    pub image: Option<Box<str>>,
     /// `interval.ms`.
     pub interval_ms: Option<i64>,
     /// `guest.cpus`.
@@ -93,6 +100,7 @@ impl Life {
             last_sample: None,
             recent: Vec::new(),
             happenings: Vec::new(),
+            stages: None,
             seen: SeenSeqs::default(),
             writer,
             unnamed: Vec::new(),
@@ -130,6 +138,25 @@ impl Life {
         }
     }
 
+    /// Takes a phase line, a run of its own, among those of its runner.
+    pub(super) fn stage(&mut self, mark: Mark, line: &Line<'_>) {
+        let at_ms = mark.at_ms();
+        let is_latest = self.lines == 0 || at_ms >= self.last.at_ms();
+        if self.lines == 0 || at_ms < self.first.at_ms() {
+            self.first = mark;
+        }
+        self.lines += 1;
+        let about = self.about.get_or_insert_default();
+        if is_latest {
+            self.last = mark;
+            about.about(line);
+            if let Some(what) = What::of(line) {
+                self.happenings = vec![Happening { mark, what }];
+            }
+        }
+        self.stages.get_or_insert_default().take(line, at_ms);
+    }
+
     /// Takes what another source had of the same run.
     pub fn fold(&mut self, other: &Self) {
         for mark in [other.first, other.last] {
@@ -155,6 +182,9 @@ impl Life {
         }
         for happening in &other.happenings {
             happening::keep(&mut self.happenings, happening.clone());
+        }
+        if let Some(stages) = &other.stages {
+            self.stages.get_or_insert_default().fold(stages);
         }
         self.seen.fold(&other.seen);
     }
@@ -272,6 +302,8 @@ impl About {
         };
         told(&mut self.boot_id, field::BOOT_ID);
         told(&mut self.fleet, field::RUNNER_FLEET);
+        told(&mut self.env, field::RUNNER_ENV);
+        told(&mut self.image, field::RUNNER_IMAGE);
         told(&mut self.mem_level, field::MEM_LEVEL);
         told(&mut self.psi, field::PSI);
         told(&mut self.kmsg, field::KMSG);
@@ -290,6 +322,8 @@ impl About {
         *self = Self {
             boot_id: own.boot_id.or(other.boot_id.clone()),
             fleet: own.fleet.or(other.fleet.clone()),
+            env: own.env.or(other.env.clone()),
+            image: own.image.or(other.image.clone()),
             interval_ms: own.interval_ms.or(other.interval_ms),
             cpus: own.cpus.or(other.cpus),
             boot_ms: own.boot_ms.or(other.boot_ms),

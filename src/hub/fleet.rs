@@ -1,0 +1,176 @@
+//! `vitals-hub fleet`: what the lines of many runners say of their fleets.
+//!
+//! The stages of a runner's life ([`super::trail::stage`]) are placed in time (`place`), walked through (`walk`) and make it a member of
+//! its fleet ([`member`]); members make figures ([`figures`]). All of it is pure, the clock given; `docs/FLEET.md` has every figure with its
+//! formula. Why a runner died is the diagnosis's word.
+
+pub mod counts;
+pub mod figures;
+pub mod json;
+pub mod member;
+pub mod text;
+pub mod walk;
+
+mod place;
+
+use std::io::{self, BufWriter, Read, Write};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use super::diagnose::inputs::{self, Asked};
+use super::diagnose::text::Look;
+use super::diagnose::units::harmless;
+use super::diagnose::{Code, Format, LokiArgs};
+use super::trail::loki::question::parse_time;
+use super::trail::{self, Book, Runner};
+use figures::{Figures, Window};
+use member::{Clock, Member};
+
+/// What is looked at, and how that is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Trails: logs of Pods, `logcli` output, Loki's JSON, or folders of such; stdin for `-`, and where neither a file
+    /// nor Loki is named
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Loki itself.
+    #[command(flatten)]
+    pub loki: LokiArgs,
+    /// The time that is now, RFC 3339; later lines are not there yet [default: that of the last line]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Option<SystemTime>,
+    /// How far back from there figures go
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub window: Duration,
+    /// Who is ready for longer is told
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub long_ready: Duration,
+    /// A runner that has no reason to write (no probe, no heartbeat) is taken to be what it said last, for so long
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = humantime::parse_duration)]
+    pub forgive: Duration,
+    /// How it is told
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// Reads all trails and tells the figures on `out`; what is wrong with the input on `log`, with its place.
+///
+/// `stdin` is read where neither a file nor Loki is named, or for `-`; `now` is the clock.
+pub fn run(
+    args: &Args,
+    stdin: impl Read + Send,
+    out: &mut impl Write,
+    log: &mut impl Write,
+    (now, look): (SystemTime, Look),
+) -> Code {
+    let question = match args.loki.question(now) {
+        Ok(question) => question,
+        Err(error) => {
+            let _ = writeln!(log, "vitals-hub: {error}");
+            return Code::Setting;
+        }
+    };
+    let mut book = Book::of_stages();
+    if question.is_none() || !args.files.is_empty() {
+        inputs::read(&args.files, stdin, &mut book, log);
+    }
+    let asked =
+        question.as_ref().map_or(Asked::Whole, |(settings, question)| inputs::ask(settings, question, &mut book, log));
+    let (runners, read) = book.into_runners();
+    // That the log cannot be written is no reason to say nothing.
+    let _ = inputs::tell(&read, log);
+    let seen = look_at(args, &runners, now);
+    if seen.fleets.is_empty() {
+        let why = if runners.is_empty() { "no line of vitals" } else { "no line with a time in the window" };
+        let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
+        let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
+        return match asked {
+            Asked::Whole => Code::Unusable,
+            Asked::Partly(fault) | Asked::Nothing(fault) => fault.into(),
+        };
+    }
+    match tell(args, &seen, &read, out, look) {
+        Ok(()) => match asked {
+            Asked::Whole | Asked::Partly(_) => Code::Said,
+            Asked::Nothing(fault) => fault.into(),
+        },
+        // Who reads has enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Code::Said,
+        Err(_) => Code::Unwritten,
+    }
+}
+
+/// The fleets at a time.
+struct Seen {
+    at_ms: i64,
+    fleets: Vec<Figures>,
+    /// Runners whose lines have no time, or one that is not yet or long past.
+    left_out: usize,
+}
+
+fn look_at(args: &Args, runners: &[Runner], now: SystemTime) -> Seen {
+    let given = args.at.map(since_1970_ms);
+    let at_ms = given.or_else(|| latest(runners, since_1970_ms(now))).unwrap_or_else(|| since_1970_ms(now));
+    let clock = Clock { at_ms, forgiven_ms: ms(args.forgive) };
+    let window =
+        Window { from_ms: at_ms.saturating_sub(ms(args.window)), to_ms: at_ms, long_ready_ms: ms(args.long_ready) };
+    let members: Vec<Member> = runners.iter().filter_map(|runner| Member::of(runner, clock)).collect();
+    let fleets = figures::fleets(&members, window);
+    let seen: usize = fleets.iter().map(|fleet| fleet.runners).sum();
+    Seen { at_ms, fleets, left_out: runners.len().saturating_sub(seen) }
+}
+
+/// How far ahead of all others few clocks can be and not be believed, ms.
+const AHEAD_MS: i64 = 3_600_000;
+
+/// The time of the last line, but for those of a few runners whose clocks are far ahead of all others.
+fn latest(runners: &[Runner], now_ms: i64) -> Option<i64> {
+    let last = |runner: &Runner| runner.runs.iter().filter_map(|(_, life)| life.last.at_ms()).max();
+    let mut lasts: Vec<i64> = runners.iter().filter_map(last).collect();
+    lasts.sort_unstable();
+    let mut few = if lasts.len() < 3 { 0 } else { (lasts.len() / 20).max(1) };
+    let mut rest = lasts.as_slice();
+    while let [before @ .., second, last] = rest {
+        let is_ahead = *last > now_ms || last.saturating_sub(*second) > AHEAD_MS;
+        if few == 0 || !is_ahead {
+            break;
+        }
+        few -= 1;
+        rest = rest.get(..=before.len()).unwrap_or_default();
+    }
+    rest.last().map(|last| (*last).min(now_ms))
+}
+
+fn tell(args: &Args, seen: &Seen, read: &trail::Read, out: &mut impl Write, look: Look) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    match args.format {
+        Format::Json => {
+            let fleets = seen.fleets.iter().map(json::value).collect();
+            serde_json::to_writer_pretty(&mut out, &json::document(fleets, seen.at_ms, seen.left_out, read))?;
+            writeln!(out)?;
+        }
+        Format::Text => {
+            for (nth, fleet) in seen.fleets.iter().enumerate() {
+                if nth > 0 {
+                    writeln!(out)?;
+                }
+                text::write(fleet, look, &mut out)?;
+            }
+            if seen.left_out > 0 {
+                writeln!(out, "\n{} runners left out: their lines have no time, or none in this span", seen.left_out)?;
+            }
+            if let Some(partial) = &read.partial {
+                writeln!(out, "PARTIAL: {}", harmless(partial))?;
+            }
+        }
+    }
+    out.flush()
+}
+
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn since_1970_ms(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, ms)
+}

@@ -1,0 +1,209 @@
+//! A runner as a member of its fleet: what it is now, what it was when, its jobs, and what it died of.
+
+use crate::hub::diagnose::cause::Cause;
+use crate::hub::diagnose::verdict;
+use crate::hub::trail::Runner;
+use crate::hub::trail::happening::What;
+use crate::hub::trail::life::Life;
+use crate::hub::trail::stage::{Phase, Polls, Stage};
+
+use super::place::{self, Boot};
+use super::walk::{Job, Outcome, Span, State, Walk, WarmUp};
+
+/// A probe that has not written for so many of its intervals is silent.
+const INTERVALS: i64 = 5;
+
+/// No silence is shorter, ms: lines come late.
+const SILENT_MS: i64 = 60_000;
+
+/// `ready` that was not told so many times is silence.
+const BEATS: i64 = 3;
+
+/// Whose probe goes on for so long after its job ended is ready for another, ms.
+const GOES_ON_MS: i64 = 60_000;
+
+/// The interval of a probe that does not say it, ms.
+const INTERVAL_MS: i64 = 5000;
+
+/// When a runner is looked at, and what is made of silence.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The time that is now, ms since 1970; later lines are not there yet.
+    pub at_ms: i64,
+    /// Who has no reason to write is taken to be what it said last, for so long.
+    pub forgiven_ms: i64,
+}
+
+/// A runner as a member of its fleet.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What it is called.
+    pub name: String,
+    /// `runner.env`.
+    pub env: Option<String>,
+    /// `runner.fleet`.
+    pub fleet: Option<String>,
+    /// `runner.image`.
+    pub image: Option<String>,
+    /// What it is.
+    pub state: State,
+    /// Since when, ms since 1970.
+    pub since_ms: i64,
+    /// Its first line, or its boot.
+    pub first_ms: i64,
+    /// Its last line.
+    pub heard_ms: i64,
+    /// What it was when, up to now.
+    pub spans: Vec<Span>,
+    /// Its jobs.
+    pub jobs: Vec<Job>,
+    /// Its boots' ways to ready.
+    pub warm_ups: Vec<WarmUp>,
+    /// What came of its polls.
+    pub polls: Polls,
+    /// What it died of, where it did.
+    pub died_of: Option<Cause>,
+    /// Stages that could not be placed: without a time, or too many.
+    pub unplaced: u64,
+}
+
+impl Member {
+    /// Looks at a runner. `None` where none of its lines has a time, or none is there yet.
+    #[must_use]
+    pub fn of(runner: &Runner, clock: Clock) -> Option<Self> {
+        let lives = || runner.runs.iter().map(|(_, life)| life.as_ref());
+        let stages: Vec<Stage> =
+            lives().filter_map(|life| life.stages.as_ref()).flat_map(|stages| stages.sorted()).collect();
+        let given_up: u64 = lives().filter_map(|life| life.stages.as_ref()).map(|stages| stages.given_up).sum();
+        let (boots, untimed) = place::place(&stages, clock.at_ms);
+        let mut walk = Walk::through(&boots);
+        let probe = lives().filter(|life| life.stages.is_none()).filter_map(|life| Probe::of(life, clock.at_ms));
+        let probe = probe.max_by_key(|probe| probe.heard_ms);
+        let told_ms = boots.iter().map(|boot| boot.heard_ms).max();
+        let heard_ms = told_ms.max(probe.map(|probe| probe.heard_ms))?;
+        if walk.now.is_none() {
+            walk.now = Some((State::Untold, probe.map_or(heard_ms, |probe| probe.first_ms)));
+        }
+        let died_of = end(&mut walk, &boots, probe, heard_ms, clock, runner);
+        let (state, since_ms) = walk.now?;
+        walk.end_span(clock.at_ms);
+        let first = walk.spans.first().map(|span| span.from_ms);
+        let about = |get: fn(&Life) -> Option<&str>| latest(runner, get);
+        Some(Self {
+            name: runner.name.clone(),
+            env: about(|life| life.about.as_ref()?.env.as_deref()),
+            fleet: about(|life| life.about.as_ref()?.fleet.as_deref()),
+            image: about(|life| life.about.as_ref()?.image.as_deref()),
+            state,
+            since_ms,
+            first_ms: first.unwrap_or(since_ms).min(probe.map_or(i64::MAX, |probe| probe.first_ms)),
+            heard_ms,
+            spans: walk.spans,
+            jobs: walk.jobs,
+            warm_ups: walk.warm_ups,
+            polls: lives()
+                .filter_map(|life| life.stages.as_ref())
+                .fold(Polls::default(), |sum, stages| sum.plus(&stages.polls())),
+            died_of,
+            unplaced: untimed + given_up,
+        })
+    }
+}
+
+/// What the last run of the probe says.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    first_ms: i64,
+    heard_ms: i64,
+    interval_ms: i64,
+    /// It had its last word, and the code of the job with it where it knows that.
+    stop: Option<Option<u8>>,
+}
+
+impl Probe {
+    fn of(life: &Life, until_ms: i64) -> Option<Self> {
+        let (first_ms, last_ms) = life.first.at_ms().zip(life.last.at_ms())?;
+        if first_ms > until_ms {
+            return None;
+        }
+        let stop = life.happenings.iter().rev().find_map(|one| match &one.what {
+            What::Stop { job_exit, .. } if one.mark.seq == life.last.seq && last_ms <= until_ms => {
+                Some(job_exit.and_then(|code| u8::try_from(code).ok()))
+            }
+            _ => None,
+        });
+        let interval_ms = life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000);
+        Some(Self { first_ms, heard_ms: last_ms.min(until_ms), interval_ms, stop })
+    }
+}
+
+/// How a life goes on after the last stage: what it died of where it did.
+fn end(
+    walk: &mut Walk,
+    boots: &[Boot],
+    probe: Option<Probe>,
+    heard_ms: i64,
+    clock: Clock,
+    runner: &Runner,
+) -> Option<Cause> {
+    let (state, since_ms) = walk.now?;
+    let silent_ms = clock.at_ms.saturating_sub(heard_ms);
+    // Only the probe's own silence and last word say something, and only where they are of the latest.
+    let probe = probe.filter(|probe| probe.heard_ms >= since_ms);
+    if state == State::Ended {
+        let goes_on = probe.filter(|probe| probe.stop.is_none() && probe.heard_ms >= since_ms + GOES_ON_MS);
+        if let Some(probe) = goes_on {
+            walk.was(State::Ready);
+            return silence(walk, allowed(probe.interval_ms), heard_ms, silent_ms, runner);
+        }
+        return None;
+    }
+    if let Some(probe) = probe {
+        return match probe.stop {
+            None => silence(walk, allowed(probe.interval_ms), heard_ms, silent_ms, runner),
+            Some(code) if matches!(state, State::Claimed | State::Untold) => {
+                stopped(walk, probe.heard_ms, code, runner)
+            }
+            Some(_) => silence(walk, clock.forgiven_ms, heard_ms, silent_ms, runner),
+        };
+    }
+    let beat = boots.last().and_then(|boot| boot.stages.last()).filter(|last| last.stage.phase == Phase::Ready);
+    let forgiven = match beat.and_then(|last| last.stage.beat_ms) {
+        Some(beat) => (i64::from(beat) * BEATS).max(SILENT_MS),
+        None => clock.forgiven_ms,
+    };
+    silence(walk, forgiven, heard_ms, silent_ms, runner)
+}
+
+fn allowed(interval_ms: i64) -> i64 {
+    (interval_ms * INTERVALS).max(SILENT_MS)
+}
+
+/// Who is silent for longer than is forgiven is lost from its last line on.
+fn silence(walk: &mut Walk, forgiven_ms: i64, heard_ms: i64, silent_ms: i64, runner: &Runner) -> Option<Cause> {
+    if silent_ms <= forgiven_ms {
+        return None;
+    }
+    let cause = verdict::judge(runner).map(|verdict| verdict.cause);
+    walk.close_jobs(Some(heard_ms), Outcome::Died);
+    walk.turn(State::Lost, heard_ms);
+    Some(cause.unwrap_or(Cause::NoVitals))
+}
+
+/// Its probe was told to end, or ended with the job: unless there was trouble the job has ended, and how is not known.
+fn stopped(walk: &mut Walk, at_ms: i64, code: Option<u8>, runner: &Runner) -> Option<Cause> {
+    let cause = verdict::judge(runner).map(|verdict| verdict.cause);
+    let died = cause
+        .filter(|cause| !matches!(cause, Cause::Finished | Cause::Stopped | Cause::Inconclusive | Cause::NoVitals));
+    let outcome = if died.is_some() { Outcome::Died } else { Outcome::Unknown(code) };
+    walk.close_jobs(Some(at_ms), outcome);
+    walk.turn(State::Ended, at_ms);
+    died
+}
+
+/// What the latest of a runner's runs says.
+fn latest(runner: &Runner, get: fn(&Life) -> Option<&str>) -> Option<String> {
+    let mut lives: Vec<&Life> = runner.runs.iter().map(|(_, life)| life.as_ref()).collect();
+    lives.sort_by_key(|life| life.last.at_ms());
+    lives.iter().rev().find_map(|life| get(life)).map(str::to_owned)
+}

@@ -1,0 +1,356 @@
+//! What is kept of `phase` lines: the stages of a runner's life. Bounded, and the same in whatever order the lines come.
+//!
+//! Each phase line is a run of its own and its only line, so a run would be a great room for it. A `ready` that is told again and again
+//! stays one stage.
+
+use std::hash::{DefaultHasher, Hasher as _};
+use std::num::NonZeroU64;
+
+use crate::line::Line;
+use crate::line::field::{self, Field};
+
+/// How many stages of a runner are kept, the latest; some more between two clearings.
+const STAGES: usize = 4096;
+
+/// How many more there may be until the oldest are given up.
+const SLACK: usize = 512;
+
+/// How many boots of a runner have their polls apart, the latest.
+const BOOTS: usize = 8;
+
+/// Two tellings of one `ready` can differ by so much in when it began, ms: a script's clock may have whole seconds.
+const SAME_READY_MS: u64 = 2500;
+
+/// A phase of a runner's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// The guest is up, its agent not ready yet.
+    Warming,
+    /// It waits for a job.
+    Ready,
+    /// It has one.
+    Claimed,
+    /// The job ended, or the runner without one.
+    Ended,
+}
+
+/// How a job ended, as its agent says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum JobResult {
+    /// It did what it was to do.
+    Success,
+    /// It did not.
+    Failure,
+    /// Somebody ended it.
+    Cancelled,
+    /// There was nothing to do.
+    Skipped,
+}
+
+/// A wait and what it counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// So long since the job was queued, ms.
+    Queued(u32),
+    /// So long since the runner was ready, ms.
+    Ready(u32),
+}
+
+/// A phase that began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Which.
+    pub phase: Phase,
+    /// When, by the guest's clock, ms since 1970; `None` where that was unusable.
+    pub at_ms: Option<i64>,
+    /// When, since boot.
+    pub uptime_ms: Option<u64>,
+    /// Which boot; 0 where none is told.
+    pub boot: u64,
+    /// When it was told last, by the guest's clock.
+    pub heard_ms: Option<i64>,
+    /// When it was told again for the first time, since it began: the time between two tellings; `None` where it was not.
+    pub beat_ms: Option<u32>,
+    /// How long what was waited.
+    pub waited: Option<Waited>,
+    /// `job.nr`.
+    pub job_nr: Option<NonZeroU64>,
+    /// `job.exit`.
+    pub job_exit: Option<u8>,
+    /// `job.result`.
+    pub job_result: Option<JobResult>,
+    /// Of which line: repeats have the same.
+    line: u64,
+}
+
+/// What came of a runner's polls of its dispatcher since its script began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Polls {
+    /// How many ended so, in the order of [`POLL_FIELDS`].
+    pub counts: [u64; POLL_FIELDS.len()],
+    /// Time that they took, ms.
+    pub sum_ms: u64,
+    /// Time that the longest took, ms.
+    pub max_ms: u64,
+}
+
+/// The fields that count polls.
+pub const POLL_FIELDS: [&Field; 7] = [
+    field::POLL_SERVED,
+    field::POLL_NO_WORK,
+    field::POLL_EMPTY,
+    field::POLL_LOST_RACE,
+    field::POLL_POD_IN_USE,
+    field::POLL_DRAIN,
+    field::POLL_ERROR,
+];
+
+/// The stages of a runner's life, in the order of arrival.
+#[derive(Clone, Debug, Default)]
+pub struct Stages {
+    all: Vec<Stage>,
+    /// Stages that were given up, the earliest.
+    pub given_up: u64,
+    polls: Vec<(u64, Polls)>,
+}
+
+impl Stages {
+    /// Takes a phase line; one that tells no phase that is known here is left out.
+    pub fn take(&mut self, line: &Line<'_>, at_ms: Option<i64>) {
+        let Some(stage) = Stage::of(line, at_ms) else { return };
+        self.keep_polls(stage.boot, Polls::of(line));
+        self.keep(stage);
+    }
+
+    /// Takes what another source had of the same runner.
+    pub fn fold(&mut self, other: &Self) {
+        self.given_up = self.given_up.max(other.given_up);
+        for (boot, polls) in &other.polls {
+            self.keep_polls(*boot, *polls);
+        }
+        for stage in &other.all {
+            self.keep(*stage);
+        }
+    }
+
+    /// The stages, each once, by the guest's clock.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<Stage> {
+        let mut all = self.all.clone();
+        sort(&mut all);
+        all.dedup_by_key(|stage| stage.line);
+        all
+    }
+
+    /// What came of all polls.
+    #[must_use]
+    pub fn polls(&self) -> Polls {
+        self.polls.iter().fold(Polls::default(), |sum, (_, polls)| sum.plus(polls))
+    }
+
+    fn keep(&mut self, stage: Stage) {
+        let same = self.all.iter_mut().rev().find(|kept| kept.is_told_again(&stage));
+        if let Some(kept) = same {
+            return kept.tell_again(&stage);
+        }
+        self.all.push(stage);
+        if self.all.len() > STAGES + SLACK {
+            sort(&mut self.all);
+            let most = self.all.len() - STAGES;
+            self.all.drain(..most);
+            self.given_up = self.given_up.saturating_add(most as u64);
+        }
+    }
+
+    /// Counts only rise while a script runs, so the highest are the latest.
+    fn keep_polls(&mut self, boot: u64, polls: Polls) {
+        if polls.total() == 0 {
+            return;
+        }
+        match self.polls.iter_mut().find(|(kept, _)| *kept == boot) {
+            Some((_, kept)) if kept.total() < polls.total() => *kept = polls,
+            Some(_) => {}
+            None => {
+                self.polls.push((boot, polls));
+                if self.polls.len() > BOOTS {
+                    let (_, oldest) = self.polls.remove(0);
+                    if let Some((_, next)) = self.polls.first_mut() {
+                        *next = next.plus(&oldest);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Stage {
+    fn of(line: &Line<'_>, at_ms: Option<i64>) -> Option<Self> {
+        let phase = match line.text(field::PHASE)? {
+            "warming" => Phase::Warming,
+            "ready" => Phase::Ready,
+            "claimed" => Phase::Claimed,
+            "ended" => Phase::Ended,
+            _ => return None,
+        };
+        let job_result = line.text(field::JOB_RESULT).and_then(|result| match result {
+            "success" => Some(JobResult::Success),
+            "failure" => Some(JobResult::Failure),
+            "cancelled" => Some(JobResult::Cancelled),
+            "skipped" => Some(JobResult::Skipped),
+            _ => None,
+        });
+        let waited_ms = line.scaled(field::WAITED).map(|ms| u32::try_from(ms.max(0)).unwrap_or(u32::MAX));
+        let waited = waited_ms.map(|ms| match line.text(field::WAITED_FROM) {
+            Some("queued") => Waited::Queued(ms),
+            _ => Waited::Ready(ms),
+        });
+        let told = Self {
+            phase,
+            at_ms,
+            uptime_ms: line.scaled(field::UPTIME).and_then(|ms| u64::try_from(ms).ok()),
+            boot: line.text(field::BOOT_ID).map_or(0, |boot| number((boot, 1))),
+            heard_ms: at_ms,
+            beat_ms: None,
+            waited,
+            job_nr: line.scaled(field::JOB_NR).and_then(|nr| NonZeroU64::new(u64::try_from(nr).ok()?)),
+            job_exit: line.scaled(field::JOB_EXIT).and_then(|code| u8::try_from(code).ok()),
+            job_result,
+            line: number((line.run, line.seq, at_ms)),
+        };
+        Some(told.begun())
+    }
+
+    /// A `ready` that is told again as it was when it began.
+    fn begun(self) -> Self {
+        let (Phase::Ready, Some(Waited::Ready(ms))) = (self.phase, self.waited) else { return self };
+        Self {
+            at_ms: self.at_ms.map(|at| at.saturating_sub(i64::from(ms))),
+            uptime_ms: self.uptime_ms.map(|uptime| uptime.saturating_sub(u64::from(ms))),
+            beat_ms: (ms > 0).then_some(ms),
+            waited: None,
+            ..self
+        }
+    }
+
+    fn is_told_again(&self, other: &Self) -> bool {
+        self.phase == Phase::Ready
+            && other.phase == Phase::Ready
+            && self.boot == other.boot
+            && match (self.uptime_ms.zip(other.uptime_ms), self.at_ms.zip(other.at_ms)) {
+                (Some((a, b)), _) => a.abs_diff(b) <= SAME_READY_MS,
+                (None, Some((a, b))) => a.abs_diff(b) <= SAME_READY_MS,
+                (None, None) => false,
+            }
+    }
+
+    fn tell_again(&mut self, other: &Self) {
+        self.heard_ms = self.heard_ms.max(other.heard_ms);
+        self.beat_ms = match (self.beat_ms, other.beat_ms) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        // Told at its beginning it is the surest.
+        if self.beat_ms.is_some() && other.beat_ms.is_none() {
+            (self.at_ms, self.uptime_ms, self.line) = (other.at_ms, other.uptime_ms, other.line);
+        }
+    }
+}
+
+impl Polls {
+    fn of(line: &Line<'_>) -> Self {
+        let count = |field: &Field| line.scaled(field).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+        Self { counts: POLL_FIELDS.map(count), sum_ms: count(field::POLL_SUM), max_ms: count(field::POLL_MAX) }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let mut counts = self.counts;
+        for (own, other) in counts.iter_mut().zip(other.counts) {
+            *own = own.saturating_add(other);
+        }
+        Self { counts, sum_ms: self.sum_ms.saturating_add(other.sum_ms), max_ms: self.max_ms.max(other.max_ms) }
+    }
+}
+
+/// Those without a time first: they are the first to be given up.
+fn sort(all: &mut [Stage]) {
+    all.sort_by_key(|stage| (stage.at_ms, stage.line));
+}
+
+/// A number that stands for something within this process.
+fn number(of: impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(stages: &mut Stages, at_s: u64, rest: &str) {
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(at_s);
+        let run = crate::line::RunId::from_random(at_s);
+        let text = format!(
+            "RUNNER_VITALS ts={} run={} seq=1 event=phase {rest}",
+            humantime::format_rfc3339_millis(at),
+            run.as_str()
+        );
+        stages.take(&Line::decode(&text).unwrap(), i64::try_from(at_s * 1000).ok());
+    }
+
+    #[test]
+    fn a_ready_that_is_told_again_is_one_in_any_order() {
+        let told = [
+            (100, "phase=ready boot.id=a uptime.ms=20000"),
+            (160, "phase=ready boot.id=a uptime.ms=80000 waited.ms=60000 waited.from=ready"),
+            (220, "phase=ready boot.id=a uptime.ms=140500 waited.ms=120000 waited.from=ready"),
+            (230, "phase=claimed boot.id=a uptime.ms=150000 waited.ms=700 waited.from=queued job.nr=1"),
+        ];
+        let sorted = |order: [usize; 5]| {
+            let mut stages = Stages::default();
+            for at in order {
+                take(&mut stages, told[at].0, told[at].1);
+            }
+            stages.sorted()
+        };
+        let in_order = sorted([0, 1, 2, 3, 3]);
+        assert_eq!(in_order.len(), 2);
+        let ready = in_order[0];
+        assert_eq!((ready.at_ms, ready.uptime_ms), (Some(100_000), Some(20_000)));
+        assert_eq!((ready.heard_ms, ready.beat_ms), (Some(220_000), Some(60_000)));
+        assert_eq!(in_order[1].waited, Some(Waited::Queued(700)));
+        for order in [[3, 2, 1, 0, 3], [1, 3, 0, 2, 1], [2, 0, 3, 3, 1]] {
+            assert_eq!(sorted(order), in_order, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn polls_are_the_latest_of_each_boot() {
+        let mut stages = Stages::default();
+        take(&mut stages, 3, "phase=ended boot.id=a poll.served=2 poll.no_work=9 poll.sum.ms=900 poll.max.ms=70");
+        take(&mut stages, 1, "phase=ready boot.id=a poll.served=1 poll.sum.ms=100 poll.max.ms=60");
+        take(&mut stages, 5, "phase=ready boot.id=b poll.error=1 poll.sum.ms=10 poll.max.ms=90");
+        let polls = stages.polls();
+        assert_eq!((polls.counts, polls.sum_ms, polls.max_ms), ([2, 9, 0, 0, 0, 0, 1], 910, 90));
+    }
+
+    #[test]
+    fn the_latest_stages_are_kept_and_what_is_given_up_is_counted() {
+        let mut stages = Stages::default();
+        for at in 0..20_000_u64 {
+            take(&mut stages, at, &format!("phase=claimed job.nr={}", at + 1));
+        }
+        let sorted = stages.sorted();
+        assert!(stages.all.capacity() <= 2 * (STAGES + SLACK) && std::mem::size_of::<Stage>() <= 128);
+        assert_eq!(sorted.len() as u64 + stages.given_up, 20_000);
+        assert_eq!(sorted.last().and_then(|stage| stage.at_ms), Some(19_999_000));
+    }
+}
