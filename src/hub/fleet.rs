@@ -1,13 +1,17 @@
 //! `vitals-hub fleet`: what the lines of many runners say of their fleets.
 //!
 //! The stages of a runner's life ([`super::trail::stage`]) are placed in time (`place`), walked through (`walk`) and make it a member of
-//! its fleet ([`member`]); members make figures ([`figures`]). All of it is pure, the clock given; `docs/FLEET.md` has every figure with its
-//! formula. Why a runner died is the diagnosis's word.
+//! its fleet ([`member`]); members make figures ([`figures`]), and with what a person says of the fleet ([`file`]) there is more to be said
+//! ([`roll`], [`sizing`]). All of it is pure, the clock given; `docs/FLEET.md` has every figure with its formula. Why a runner died is the diagnosis's word.
 
 pub mod counts;
 pub mod figures;
+pub mod file;
 pub mod json;
+pub mod look;
 pub mod member;
+pub mod roll;
+pub mod sizing;
 pub mod text;
 pub mod walk;
 
@@ -22,9 +26,9 @@ use super::diagnose::text::Look;
 use super::diagnose::units::harmless;
 use super::diagnose::{Code, Format, LokiArgs};
 use super::trail::loki::question::parse_time;
-use super::trail::{self, Book, Runner};
-use figures::{Figures, Window};
-use member::{Clock, Member};
+use super::trail::{self, Book};
+use file::FleetFile;
+use look::{Seen, Settings};
 
 /// What is looked at, and how that is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +40,9 @@ pub struct Args {
     /// Loki itself.
     #[command(flatten)]
     pub loki: LokiArgs,
+    /// What guests cannot know, a TOML file: targets, floors, images; docs/FLEET.md
+    #[arg(long, value_name = "FILE")]
+    pub fleets: Option<PathBuf>,
     /// The time that is now, RFC 3339; later lines are not there yet [default: that of the last line]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub at: Option<SystemTime>,
@@ -51,6 +58,17 @@ pub struct Args {
     /// How it is told
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+impl Args {
+    fn settings(&self) -> Settings {
+        Settings {
+            at_ms: self.at.map(since_1970_ms),
+            window_ms: ms(self.window),
+            long_ready_ms: ms(self.long_ready),
+            forgiven_ms: ms(self.forgive),
+        }
+    }
 }
 
 /// Reads all trails and tells the figures on `out`; what is wrong with the input on `log`, with its place.
@@ -70,6 +88,13 @@ pub fn run(
             return Code::Setting;
         }
     };
+    let file = match args.fleets.as_deref().map(FleetFile::read).transpose() {
+        Ok(file) => file.unwrap_or_default(),
+        Err(error) => {
+            let _ = writeln!(log, "vitals-hub: --fleets {}", harmless(&error.to_string()));
+            return Code::Setting;
+        }
+    };
     let mut book = Book::of_stages();
     if question.is_none() || !args.files.is_empty() {
         inputs::read(&args.files, stdin, &mut book, log);
@@ -79,8 +104,8 @@ pub fn run(
     let (runners, read) = book.into_runners();
     // That the log cannot be written is no reason to say nothing.
     let _ = inputs::tell(&read, log);
-    let seen = look_at(args, &runners, now);
-    if seen.fleets.is_empty() {
+    let seen = look::look_at(&runners, &file, args.settings(), since_1970_ms(now));
+    if seen.fleets.iter().all(|fleet| fleet.figures.runners == 0) {
         let why = if runners.is_empty() { "no line of vitals" } else { "no line with a time in the window" };
         let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
         let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
@@ -100,53 +125,11 @@ pub fn run(
     }
 }
 
-/// The fleets at a time.
-struct Seen {
-    at_ms: i64,
-    fleets: Vec<Figures>,
-    /// Runners whose lines have no time, or one that is not yet or long past.
-    left_out: usize,
-}
-
-fn look_at(args: &Args, runners: &[Runner], now: SystemTime) -> Seen {
-    let given = args.at.map(since_1970_ms);
-    let at_ms = given.or_else(|| latest(runners, since_1970_ms(now))).unwrap_or_else(|| since_1970_ms(now));
-    let clock = Clock { at_ms, forgiven_ms: ms(args.forgive) };
-    let window =
-        Window { from_ms: at_ms.saturating_sub(ms(args.window)), to_ms: at_ms, long_ready_ms: ms(args.long_ready) };
-    let members: Vec<Member> = runners.iter().filter_map(|runner| Member::of(runner, clock)).collect();
-    let fleets = figures::fleets(&members, window);
-    let seen: usize = fleets.iter().map(|fleet| fleet.runners).sum();
-    Seen { at_ms, fleets, left_out: runners.len().saturating_sub(seen) }
-}
-
-/// How far ahead of all others few clocks can be and not be believed, ms.
-const AHEAD_MS: i64 = 3_600_000;
-
-/// The time of the last line, but for those of a few runners whose clocks are far ahead of all others.
-fn latest(runners: &[Runner], now_ms: i64) -> Option<i64> {
-    let last = |runner: &Runner| runner.runs.iter().filter_map(|(_, life)| life.last.at_ms()).max();
-    let mut lasts: Vec<i64> = runners.iter().filter_map(last).collect();
-    lasts.sort_unstable();
-    let mut few = if lasts.len() < 3 { 0 } else { (lasts.len() / 20).max(1) };
-    let mut rest = lasts.as_slice();
-    while let [before @ .., second, last] = rest {
-        let is_ahead = *last > now_ms || last.saturating_sub(*second) > AHEAD_MS;
-        if few == 0 || !is_ahead {
-            break;
-        }
-        few -= 1;
-        rest = rest.get(..=before.len()).unwrap_or_default();
-    }
-    rest.last().map(|last| (*last).min(now_ms))
-}
-
 fn tell(args: &Args, seen: &Seen, read: &trail::Read, out: &mut impl Write, look: Look) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     match args.format {
         Format::Json => {
-            let fleets = seen.fleets.iter().map(json::value).collect();
-            serde_json::to_writer_pretty(&mut out, &json::document(fleets, seen.at_ms, seen.left_out, read))?;
+            serde_json::to_writer_pretty(&mut out, &json::document(seen, read))?;
             writeln!(out)?;
         }
         Format::Text => {

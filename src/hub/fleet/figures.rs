@@ -209,18 +209,9 @@ impl Claim {
     }
 }
 
-/// All fleets, in their order.
+/// The figures of a fleet whose members these are, those that were heard of in the window.
 #[must_use]
-pub fn fleets(members: &[Member], window: Window) -> Vec<Figures> {
-    let mut by_key: BTreeMap<Key, Vec<&Member>> = BTreeMap::new();
-    for member in members.iter().filter(|member| member.heard_ms >= window.from_ms) {
-        let key = Key { env: member.env.clone(), fleet: member.fleet.clone() };
-        by_key.entry(key).or_default().push(member);
-    }
-    by_key.into_iter().map(|(key, members)| of_fleet(key, &members, window)).collect()
-}
-
-fn of_fleet(key: Key, members: &[&Member], window: Window) -> Figures {
+pub fn of_fleet(key: Key, members: &[&Member], window: Window) -> Figures {
     let first = members.iter().map(|member| member.first_ms).min().unwrap_or(window.to_ms);
     let span = Window { from_ms: first.max(window.from_ms), ..window };
     let to_ms = span.to_ms;

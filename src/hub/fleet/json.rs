@@ -7,7 +7,10 @@ use crate::hub::trail::Read;
 use crate::hub::trail::stage::JobResult;
 
 use super::counts::Quantiles;
-use super::figures::{Figures, Jobs, Supply};
+use super::figures::{Jobs, Supply};
+use super::look::{Fleet, Plan, Seen};
+use super::roll::{From, Roll};
+use super::sizing::Advice;
 use super::walk::State;
 
 /// The version of the schema. A key may be added to it; one that changes or goes is a new version.
@@ -29,19 +32,20 @@ pub const fn result(result: JobResult) -> &'static str {
 
 /// All of it.
 #[must_use]
-pub fn document(fleets: Vec<Value>, at_ms: i64, left_out: usize, read: &Read) -> Value {
+pub fn document(seen: &Seen, read: &Read) -> Value {
     json!({
         "version": SCHEMA_VERSION,
-        "at": at(at_ms),
+        "at": at(seen.at_ms),
         "partial": read.partial.as_deref().map(harmless),
-        "left_out": left_out,
-        "fleets": fleets,
+        "left_out": seen.left_out,
+        "fleets": seen.fleets.iter().map(value).collect::<Vec<_>>(),
     })
 }
 
 /// A fleet.
 #[must_use]
-pub fn value(figures: &Figures) -> Value {
+pub fn value(fleet: &Fleet) -> Value {
+    let figures = &fleet.figures;
     let text = |text: &Option<String>| text.as_deref().map(harmless);
     let members = State::ALL.map(|state| (state.name(), figures.members.get(&state).copied().unwrap_or(0)));
     json!({
@@ -83,7 +87,65 @@ pub fn value(figures: &Figures) -> Value {
             "sum_ms": figures.polls.sum_ms,
             "max_ms": figures.polls.max_ms,
         },
+        "roll": fleet.roll.as_ref().map(roll),
+        "plan": fleet.plan.as_ref().map(plan),
     })
+}
+
+fn roll(roll: &Roll) -> Value {
+    json!({
+        "image": harmless(&roll.image),
+        "image_estimated": roll.is_image_estimated,
+        "current": roll.current,
+        "stale": roll.stale,
+        "unknown": roll.untold,
+        "rolling": from(roll.rolling),
+        "cap": roll.cap,
+        "cap_breached": roll.cap.map(|_| roll.is_breached()),
+        "stuck": roll.is_stuck,
+    })
+}
+
+fn plan(plan: &Plan) -> Value {
+    let deficit = plan.deficit.map(|of| {
+        json!({
+            "members": of.deficit,
+            "load": from(of.load),
+            "allocated": from(of.allocated),
+            "warm_floor": of.floor,
+            "target": of.target,
+        })
+    });
+    let (size, lacks) = match &plan.advice {
+        Advice::TooLittle(lacks) => (Value::Null, Some(lacks)),
+        Advice::Size(of) => {
+            let size = json!({
+                "target": of.target,
+                "claims_per_minute": of.peak,
+                "warm_up_ms": of.warm_up_ms,
+                "reaper_ms": of.reaper_ms,
+                "by_rate": of.by_rate,
+                "burst_unmet": of.burst,
+                "headroom": of.headroom,
+                "unmet": of.unmet,
+                "claims": of.claims,
+                "over_max": of.is_over_max,
+            });
+            (size, None)
+        }
+    };
+    let idle = plan.idle.map(|of| {
+        json!({ "members": of.idle, "share_pct": tenths(of.share_tenths), "enough": of.enough, "saves": of.saves })
+    });
+    json!({ "target": plan.spec.target, "warm_deficit": deficit, "size": size, "too_little": lacks, "idle": idle })
+}
+
+fn from(figure: From) -> Value {
+    json!({ "count": figure.value(), "estimated": figure.is_estimate() })
+}
+
+fn tenths(value: i64) -> f64 {
+    f64::from(i32::try_from(value).unwrap_or(i32::MAX)) / 10.0
 }
 
 fn supply(supply: &Supply) -> Value {

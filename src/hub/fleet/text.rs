@@ -7,13 +7,17 @@ use crate::hub::diagnose::units::{at, harmless, time};
 
 use super::counts::Quantiles;
 use super::figures::{Figures, Key};
+use super::look::{Fleet, Plan};
+use super::roll::{From, Roll};
+use super::sizing::{Advice, IDLE_PCT, Size};
 use super::walk::State;
 
 /// Writes the figures of a fleet.
 ///
 /// # Errors
 /// What writing gave.
-pub fn write(figures: &Figures, look: Look, out: &mut impl Write) -> io::Result<()> {
+pub fn write(fleet: &Fleet, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let figures = &fleet.figures;
     let span = time(figures.to_ms.saturating_sub(figures.from_ms).max(0));
     writeln!(
         out,
@@ -35,11 +39,53 @@ pub fn write(figures: &Figures, look: Look, out: &mut impl Write) -> io::Result<
     if figures.images.iter().any(|(image, _)| image.is_some()) {
         row(out, "images", &images(figures))?;
     }
+    if let Some(roll) = &fleet.roll {
+        row(out, "roll", &self::roll(roll))?;
+    }
     if figures.polls.total() > 0 {
         row(out, "polls", &polls(figures))?;
     }
     if figures.unplaced > 0 {
         row(out, "left out", &format!("{} phase lines: without a time, or too many of one runner", figures.unplaced))?;
+    }
+    if let Some(plan) = &fleet.plan {
+        write_plan(plan, out)?;
+    }
+    Ok(())
+}
+
+fn write_plan(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
+    if let Some(deficit) = &plan.deficit {
+        let says = format!(
+            "{} = max(0, min({} + {}, {}) - max({}, {}))",
+            deficit.deficit,
+            from(deficit.load),
+            deficit.floor,
+            deficit.target,
+            from(deficit.allocated),
+            from(deficit.load)
+        );
+        row(out, "deficit", &says)?;
+    }
+    let target = plan.spec.target.map_or_else(String::new, |target| format!(" (now {target})"));
+    let advice = match &plan.advice {
+        Advice::TooLittle(lacks) => format!("none: there are {}", lacks.join(", ")),
+        Advice::Size(of) => format!("target {}{target}: {}", of.target, size(of)),
+    };
+    row(out, "advice", &advice)?;
+    if let Some(idle) = &plan.idle {
+        let saves = if idle.saves > 0 {
+            format!(
+                "; a target of {} saves {} members, {} member hours a day",
+                idle.enough,
+                idle.saves,
+                idle.saves * 24
+            )
+        } else {
+            format!("; {IDLE_PCT} % or less, nothing to save")
+        };
+        let share = format!("{}.{} %", idle.share_tenths / 10, idle.share_tenths % 10);
+        row(out, "idle", &format!("{} always, {share} of the target{saves}", idle.idle))?;
     }
     Ok(())
 }
@@ -152,6 +198,48 @@ fn images(figures: &Figures) -> String {
         format!("{} {count}", image.as_deref().map_or_else(|| "not told".to_owned(), harmless))
     };
     list(figures.images.iter().map(image))
+}
+
+fn roll(roll: &Roll) -> String {
+    let image = harmless(&roll.image);
+    let which = if roll.is_image_estimated { " (that of the newest, an estimate)" } else { "" };
+    let told = roll.current + roll.stale;
+    let mut says = format!("to {image}{which}: stale {} of {told} ({})", roll.stale, share(roll.stale, told));
+    if roll.untold > 0 {
+        says += &format!(", not told {}", roll.untold);
+    }
+    says += &format!(", rolling {}", from(roll.rolling));
+    if let Some(cap) = roll.cap {
+        says += &format!(" of {cap} at most");
+    }
+    if roll.is_breached() {
+        says += ": OVER THE CAP";
+    }
+    if roll.is_stuck == Some(true) {
+        says += ": STUCK";
+    }
+    says
+}
+
+/// An estimate says so.
+fn from(figure: From) -> String {
+    if figure.is_estimate() { format!("{} (estimate)", figure.value()) } else { figure.value().to_string() }
+}
+
+fn size(of: &Size) -> String {
+    let minutes = |ms: i64| format!("{}.{}/60", ms / 1000, ms % 1000 / 100);
+    let mut says =
+        format!("ceil({} x ({} + {})) = {}", of.peak, minutes(of.warm_up_ms), minutes(of.reaper_ms), of.by_rate);
+    if of.unmet > 0 {
+        says += &format!(
+            "; headroom 2 x {} = {}, since {} of {} claims found no ready member",
+            of.burst, of.headroom, of.unmet, of.claims
+        );
+    }
+    if of.is_over_max {
+        says += "; more is needed than max allows";
+    }
+    says
 }
 
 fn polls(figures: &Figures) -> String {

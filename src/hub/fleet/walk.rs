@@ -150,8 +150,7 @@ impl Walk {
         self.done.clear();
         if matches!(first.stage.phase, Phase::Warming | Phase::Ready) {
             let began = boot.boot_ms.filter(|_| tells_boot(&first.stage)).unwrap_or(first.at_ms);
-            let after = self.spans.last().map_or(began, |last| began.max(last.to_ms));
-            self.turn(State::Warming, after);
+            self.turn(State::Warming, began);
         }
         for placed in &boot.stages {
             self.take(placed);
@@ -257,7 +256,9 @@ impl Walk {
             return;
         }
         self.end_span(at_ms);
-        self.now = Some((state, at_ms));
+        // Clocks of two boots can disagree.
+        let since_ms = self.spans.last().map_or(at_ms, |last| at_ms.max(last.to_ms));
+        self.now = Some((state, since_ms));
     }
 
     /// It was not what it was, but this.

@@ -349,7 +349,7 @@ mod tests {
             take(&mut stages, at, &format!("phase=claimed job.nr={}", at + 1));
         }
         let sorted = stages.sorted();
-        assert!(stages.all.capacity() <= 2 * (STAGES + SLACK) && std::mem::size_of::<Stage>() <= 128);
+        assert!(stages.all.capacity() <= 2 * (STAGES + SLACK) && size_of::<Stage>() <= 128);
         assert_eq!(sorted.len() as u64 + stages.given_up, 20_000);
         assert_eq!(sorted.last().and_then(|stage| stage.at_ms), Some(19_999_000));
     }

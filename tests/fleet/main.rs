@@ -1,0 +1,20 @@
+//! `vitals-hub fleet`: lives that are whole and such that are not, figures, the fleet file, and a simulated pool whose truth is known.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking"
+)]
+
+mod documents;
+mod lives;
+mod plans;
+mod simulated;
+mod simulator;
+mod support;
