@@ -340,6 +340,7 @@ fields! {
     RUNNER_ENV "runner.env" Text(64), Known, [Start, About, Phase], "", "environment of the runner, as set";
     RUNNER_IMAGE "runner.image" Text(256), Known, [Start, About, Phase], "", "image of the runner, as set";
     RUNNER_MEM_LIMIT "runner.mem.limit" Bytes, Known, [Start, About, Phase], "68719476736", "memory limit that the platform gave the runner from outside, as set";
+    RUNNER_CREATED "runner.created.ts" Text(24), Known, [About, Phase], "", "when the runner was created, as set, by its creator's clock; in the form of ts";
 
     // The cgroup.
     MEM_CURRENT "mem.current" Bytes, Contract, [Sample], "68719476736", "memory.current; v1 memory.usage_in_bytes";

@@ -81,6 +81,7 @@ fn put(line: &mut LineBuilder<'_>, told: &Told, guest: &Guest, runner: &Runner) 
         .text(field::BOOT_ID, guest.boot_id.as_ref())
         .number(field::UPTIME, guest.uptime_ms);
     report::put_runner(line, runner);
+    report::put_created(line, runner);
     line.number(field::JOB_EXIT, told.job_exit.map(u64::from));
 }
 
@@ -143,7 +144,7 @@ mod tests {
     fn every_field_of_the_table_has_its_flag_and_comes_in_its_order() {
         let guest = Guest { boot_id: Some("b-1".to_owned()), uptime_ms: Some(7), ..Guest::default() };
         let flags = "ended --waited 1 --queued-at 1 --answered-at x --job-nr 3 --job-exit 4 --job-result failure --poll-sum 5 --poll-max 2 \
-             --runner r --fleet f --env e --image i --runner-mem-limit 9 --poll served=1 --poll no_work=2 --poll empty=3 \
+             --runner r --fleet f --env e --image i --runner-mem-limit 9 --runner-created 1 --poll served=1 --poll no_work=2 --poll empty=3 \
              --poll lost_race=4 --poll pod_in_use=5 --poll drain=6 --poll error=7";
         let text = line(&flags.split_whitespace().collect::<Vec<_>>(), &guest);
         let line = Line::decode(&text).unwrap();

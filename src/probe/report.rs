@@ -279,6 +279,11 @@ pub fn put_runner(line: &mut LineBuilder<'_>, runner: &Runner) {
         .number(field::RUNNER_MEM_LIMIT, runner.mem_limit_bytes);
 }
 
+/// Puts when the runner was created: for this the first line of a run has no room.
+pub fn put_created(line: &mut LineBuilder<'_>, runner: &Runner) {
+    line.text(field::RUNNER_CREATED, runner.created.map(|time| humantime::format_rfc3339_millis(time).to_string()));
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::io::Errno;

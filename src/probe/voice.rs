@@ -151,6 +151,7 @@ impl Voice {
             put_support(line, about);
             report::put_health(line, about.health);
             report::put_runner(line, &about.config.runner);
+            report::put_created(line, &about.config.runner);
             put_suppressed(line, &limits, about.bursts_suppressed);
         });
     }

@@ -7,7 +7,7 @@ use runner_vitals::hub::fleet::member::Member;
 use runner_vitals::hub::fleet::walk::{Outcome, State};
 use runner_vitals::hub::trail::stage::JobResult;
 
-use crate::support::{HOUR, NOON, Trail, USUAL, member, seen};
+use crate::support::{HOUR, NOON, Trail, USUAL, member, seen, ts};
 
 /// A minute after the last of the stages, which come ten seconds apart.
 fn lived(stages: &[&str]) -> (Member, Member) {
@@ -115,6 +115,19 @@ fn a_warm_up_is_split_where_the_guest_was_booted_for_it() {
     assert_eq!(warm(90_000_000, "warming"), ((None, Some(20_000), Some(20_000)), 0));
     let (parts, _) = warm(5000, "ready");
     assert_eq!(parts, (None, None, Some(5000)), "one word: no parts");
+}
+
+#[test]
+fn the_wait_before_boot_is_told_where_the_creator_said_when() {
+    let before = |created: i64| {
+        let mut trail = Trail::default();
+        let who = |uptime: u64| format!("runner.name=r boot.id=b uptime.ms={uptime} runner.created.ts={}", ts(created));
+        trail.phase(&who(5000), 0, "warming").phase(&who(25_000), 20_000, "ready");
+        member(&trail.text, 60_000).warm_ups[0].before_ms
+    };
+    assert_eq!(before(-65_000), Some(60_000));
+    assert_eq!(before(-4500), Some(0), "two clocks");
+    assert_eq!(before(1000), None, "no runner boots before it is created");
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! What follows from the fleet file: the warm deficit, a roll, a size, what is idle; and what too little is said of.
 
 use runner_vitals::hub::fleet::look::{Fleet, Settings};
-use runner_vitals::hub::fleet::roll::From;
+use runner_vitals::hub::fleet::roll::Figure;
 use runner_vitals::hub::fleet::sizing::{Advice, Idle};
 use runner_vitals::hub::fleet::walk::State;
 
-use crate::support::{HOUR, Trail, USUAL, fleet, seen};
+use crate::support::{HOUR, Trail, USUAL, fleet, seen, ts};
 
 const MINUTE: i64 = 60_000;
 
@@ -85,16 +85,16 @@ fn a_roll_is_held_against_its_cap() {
     of.extend([("new", HOUR, "warming"); 2]);
     let found = roll(&images(&of), ROLL, HOUR + MINUTE);
     assert_eq!((found.current, found.stale, found.cap), (3, 2, Some(2)));
-    assert_eq!((found.rolling, found.is_breached(), found.is_stuck), (From::Estimated(2), false, Some(false)));
+    assert_eq!((found.rolling, found.is_breached(), found.is_stuck), (Figure::Estimated(2), false, Some(false)));
     of.push(("new", HOUR, "warming"));
     assert!(roll(&images(&of), ROLL, HOUR + MINUTE).is_breached());
     let told = roll(&images(&of), &format!("{ROLL}rolling = 1"), HOUR + MINUTE);
-    assert_eq!((told.rolling, told.is_breached()), (From::Given(1), false));
+    assert_eq!((told.rolling, told.is_breached()), (Figure::Given(1), false));
     // Never below one; and none where the file does not say of how many.
     assert_eq!(roll(&images(&of), "image = \"new\"\nreplicas = 3\nmax_concurrent_percent = 25", HOUR).cap, Some(1));
     assert_eq!(roll(&images(&of), "image = \"new\"\nmax_concurrent_percent = 25", HOUR).cap, None);
     // Who warms up where nothing is stale rolls nothing.
-    assert_eq!(roll(&images(&[("new", 0, "warming")]), ROLL, MINUTE).rolling, From::Estimated(0));
+    assert_eq!(roll(&images(&[("new", 0, "warming")]), ROLL, MINUTE).rolling, Figure::Estimated(0));
 }
 
 #[test]
@@ -161,6 +161,25 @@ fn a_size_has_its_numbers_in_it() {
         panic!("none")
     };
     assert_eq!((size.target, size.is_over_max), (5, false));
+}
+
+#[test]
+fn a_size_counts_the_wait_before_boot_where_it_is_told() {
+    let trail = steady(120, 0);
+    // A minute before each was warming.
+    let created: String =
+        trail.text.lines().map(|line| format!("{line} runner.created.ts={}\n", created(line))).collect();
+    let Advice::Size(size) = advice(fleet(&created, &file("reaper_interval = 90"), 121 * MINUTE)) else {
+        panic!("none")
+    };
+    assert_eq!((size.warm_up_ms, size.by_rate), (90_000, 3));
+}
+
+/// A minute before the runner of a line of [`steady`] was warming.
+fn created(line: &str) -> String {
+    let (_, name) = line.split_once("runner.name=s").unwrap();
+    let nth: i64 = name.split(' ').next().unwrap().parse().unwrap();
+    ts(nth * 2 * MINUTE - MINUTE)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::hub::trail::stage::JobResult;
 use super::counts::Quantiles;
 use super::figures::{Jobs, Supply};
 use super::look::{Fleet, Plan, Seen};
-use super::roll::{From, Roll};
+use super::roll::{Figure, Roll};
 use super::sizing::Advice;
 use super::walk::State;
 
@@ -71,6 +71,8 @@ pub fn value(fleet: &Fleet) -> Value {
             "whole": quantiles(figures.warm_ups.whole.as_ref()),
             "boot": quantiles(figures.warm_ups.boot.as_ref()),
             "agent": quantiles(figures.warm_ups.agent.as_ref()),
+            "before": quantiles(figures.warm_ups.before.as_ref()),
+            "from_created": quantiles(figures.warm_ups.from_created.as_ref()),
         },
         "waits": {
             "known": quantiles(figures.waits.known.as_ref()),
@@ -140,7 +142,7 @@ fn plan(plan: &Plan) -> Value {
     json!({ "target": plan.spec.target, "warm_deficit": deficit, "size": size, "too_little": lacks, "idle": idle })
 }
 
-fn from(figure: From) -> Value {
+fn from(figure: Figure) -> Value {
     json!({ "count": figure.value(), "estimated": figure.is_estimate() })
 }
 

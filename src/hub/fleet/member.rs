@@ -77,6 +77,10 @@ impl Member {
         let given_up: u64 = lives().filter_map(|life| life.stages.as_ref()).map(|stages| stages.given_up).sum();
         let (boots, untimed) = place::place(&stages, clock.at_ms);
         let mut walk = Walk::through(&boots);
+        let created = lives().filter_map(|life| life.about.as_ref()?.created_ms).min();
+        if let Some((warm, created)) = walk.warm_ups.first_mut().zip(created) {
+            warm.before_ms = before(warm, created);
+        }
         let probe = lives().filter(|life| life.stages.is_none()).filter_map(|life| Probe::of(life, clock.at_ms));
         let probe = probe.max_by_key(|probe| probe.heard_ms);
         let told_ms = boots.iter().map(|boot| boot.heard_ms).max();
@@ -108,6 +112,16 @@ impl Member {
             unplaced: untimed + given_up,
         })
     }
+}
+
+/// How much two clocks may differ, ms.
+const CLOCKS_MS: i64 = 1000;
+
+/// From creation to boot; `None` where the clocks contradict each other.
+fn before(warm: &WarmUp, created_ms: i64) -> Option<u64> {
+    let booted = warm.ready_ms.saturating_sub(i64::try_from(warm.whole_ms.unwrap_or(0)).ok()?);
+    let before = booted.saturating_sub(created_ms);
+    if (-CLOCKS_MS..0).contains(&before) { Some(0) } else { u64::try_from(before).ok() }
 }
 
 /// What the last run of the probe says.

@@ -11,14 +11,14 @@ pub const STUCK_MS: i64 = 900_000;
 
 /// A figure of the controller, or one made from what guests say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Figure {
     /// It is in the fleet file.
     Given(i64),
     /// It is an estimate.
     Estimated(i64),
 }
 
-impl From {
+impl Figure {
     /// Given, else estimated.
     #[must_use]
     pub fn of(given: Option<u32>, estimate: i64) -> Self {
@@ -54,7 +54,7 @@ pub struct Roll {
     /// Members that do not say theirs.
     pub untold: usize,
     /// Members that are being rolled.
-    pub rolling: From,
+    pub rolling: Figure,
     /// So many may be, where the fleet file says enough.
     pub cap: Option<i64>,
     /// It goes nowhere; `None` where that cannot be said.
@@ -87,13 +87,13 @@ pub fn roll(members: &[&Member], figures: &Figures, spec: Option<&Spec>) -> Opti
     let rolling_then = spans(&is_current, &[State::Warming]);
     let stale = alive().filter(|member| is_stale(member)).count();
     let warming = alive().filter(|member| member.state == State::Warming && is_current(member)).count();
-    let rolling = From::of(spec.and_then(|spec| spec.rolling), if stale > 0 { so_many(warming) } else { 0 });
+    let rolling = Figure::of(spec.and_then(|spec| spec.rolling), if stale > 0 { so_many(warming) } else { 0 });
     let cap = spec.and_then(cap);
     let window = Window { from_ms: figures.to_ms.saturating_sub(STUCK_MS), to_ms: figures.to_ms, long_ready_ms: 0 };
     let is_stuck = cap.filter(|_| figures.from_ms <= window.from_ms).map(|cap| {
         let at_cap = match rolling {
-            From::Given(rolling) => rolling >= cap,
-            From::Estimated(_) => rolling_then.min(window.from_ms, window.to_ms).is_some_and(|least| least >= cap),
+            Figure::Given(rolling) => rolling >= cap,
+            Figure::Estimated(_) => rolling_then.min(window.from_ms, window.to_ms).is_some_and(|least| least >= cap),
         };
         stale > 0 && at_cap && so_many(stale) >= stale_then.at(window.from_ms)
     });
@@ -121,9 +121,9 @@ pub struct Deficit {
     /// `max(0, min(load + floor, target) - max(allocated, load))`.
     pub deficit: i64,
     /// Jobs that run or wait; estimated: those that run.
-    pub load: From,
+    pub load: Figure,
     /// Members that were granted; estimated: those that are there.
-    pub allocated: From,
+    pub allocated: Figure,
     /// How many are to be warm.
     pub floor: i64,
     /// How many there are to be.
@@ -135,8 +135,8 @@ pub struct Deficit {
 pub fn deficit(members: &[&Member], figures: &Figures, spec: &Spec) -> Option<Deficit> {
     let (target, floor) = (i64::from(spec.target?), i64::from(spec.warm_floor?));
     let alive = members.iter().filter(|member| member.state.is_alive()).count();
-    let load = From::of(spec.load, so_many(figures.jobs.running));
-    let allocated = From::of(spec.allocated, so_many(alive));
+    let load = Figure::of(spec.load, so_many(figures.jobs.running));
+    let allocated = Figure::of(spec.allocated, so_many(alive));
     let wanted = load.value().saturating_add(floor).min(target);
     let deficit = wanted.saturating_sub(allocated.value().max(load.value())).max(0);
     Some(Deficit { deficit, load, allocated, floor, target })

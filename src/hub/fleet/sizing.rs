@@ -33,7 +33,7 @@ pub enum Advice {
 pub struct Size {
     /// C: jobs in a minute at most; those that were queued where that is known.
     pub peak: i64,
-    /// W: warm-up, p95, ms.
+    /// W: warm-up, p95, from creation on where that is known, ms.
     pub warm_up_ms: i64,
     /// R: the reaper's interval, ms.
     pub reaper_ms: i64,
@@ -77,7 +77,9 @@ pub fn advice(figures: &Figures, spec: &Spec) -> Advice {
     if figures.claims.count < CLAIMS {
         lacks.push(format!("{} claims of {CLAIMS}", figures.claims.count));
     }
-    let warm_ups = figures.warm_ups.whole.as_ref();
+    // What a new one takes from the order on, where enough say that.
+    let from_created = figures.warm_ups.from_created.as_ref().filter(|warm| warm.count >= WARM_UPS);
+    let warm_ups = from_created.or(figures.warm_ups.whole.as_ref());
     let warm_up_count = warm_ups.map_or(0, |warm| warm.count);
     if warm_up_count < WARM_UPS {
         lacks.push(format!("{warm_up_count} warm-ups of {WARM_UPS}"));

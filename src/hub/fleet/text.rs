@@ -8,7 +8,7 @@ use crate::hub::diagnose::units::{at, harmless, time};
 use super::counts::Quantiles;
 use super::figures::{Figures, Key};
 use super::look::{Fleet, Plan};
-use super::roll::{From, Roll};
+use super::roll::{Figure, Roll};
 use super::sizing::{Advice, IDLE_PCT, Size};
 use super::walk::State;
 
@@ -128,10 +128,11 @@ fn warm_ups(figures: &Figures) -> String {
     let Some(whole) = &warm.whole else { return "not told".to_owned() };
     let part = |name: &str, of: &Option<Quantiles>| of.as_ref().map(|of| format!("; {name} {}", quantiles(of)));
     format!(
-        "{}{}{}, {} times by {} runners",
+        "{}{}{}{}, {} times by {} runners",
         quantiles(whole),
         part("boot", &warm.boot).unwrap_or_default(),
         part("agent", &warm.agent).unwrap_or_default(),
+        part("before boot", &warm.before).unwrap_or_default(),
         whole.count,
         warm.runners
     )
@@ -222,7 +223,7 @@ fn roll(roll: &Roll) -> String {
 }
 
 /// An estimate says so.
-fn from(figure: From) -> String {
+fn from(figure: Figure) -> String {
     if figure.is_estimate() { format!("{} (estimate)", figure.value()) } else { figure.value().to_string() }
 }
 

@@ -104,6 +104,8 @@ pub struct WarmUp {
     pub agent_ms: Option<u64>,
     /// All of it, ms.
     pub whole_ms: Option<u64>,
+    /// From the runner's creation to its boot, ms; where the guest was up before it, to its first word. Its creator's clock is another.
+    pub before_ms: Option<u64>,
 }
 
 /// What the stages tell.
@@ -297,5 +299,6 @@ fn warm_up(first: &Stage, ready: &Stage, ready_ms: i64) -> WarmUp {
         (Some(_), Some(uptime)) => Some(uptime),
         _ => agent_ms,
     };
-    WarmUp { ready_ms, boot_ms: boot_ms.filter(|_| first.phase == Phase::Warming), agent_ms, whole_ms }
+    let boot_ms = boot_ms.filter(|_| first.phase == Phase::Warming);
+    WarmUp { ready_ms, boot_ms, agent_ms, whole_ms, before_ms: None }
 }

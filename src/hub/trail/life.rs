@@ -72,6 +72,8 @@ pub struct About {
     pub cpu_quota: Option<Box<str>>,
     /// `runner.mem.limit`, bytes.
     pub runner_mem_limit: Option<i64>,
+    /// `runner.created.ts`, milliseconds since 1970.
+    pub created_ms: Option<i64>,
     /// `mem.oom.group`.
     pub is_oom_group: bool,
     /// `psi`.
@@ -309,6 +311,7 @@ impl About {
         told(&mut self.kmsg, field::KMSG);
         self.interval_ms = line.scaled(field::INTERVAL).or(self.interval_ms);
         self.runner_mem_limit = line.scaled(field::RUNNER_MEM_LIMIT).or(self.runner_mem_limit);
+        self.created_ms = line.text(field::RUNNER_CREATED).and_then(created_ms).or(self.created_ms);
         if let Some(supports) = line.text(field::SUPPORTS) {
             let supports = |of: &field::Field| supports.split(',').any(|key| key == of.key);
             self.tells_throttling = Some(supports(field::CPU_THROTTLED));
@@ -332,6 +335,7 @@ impl About {
             mem_level: own.mem_level.or(other.mem_level.clone()),
             cpu_quota: own.cpu_quota.or(other.cpu_quota.clone()),
             runner_mem_limit: own.runner_mem_limit.or(other.runner_mem_limit),
+            created_ms: own.created_ms.or(other.created_ms),
             is_oom_group: own.is_oom_group || other.is_oom_group,
             psi: own.psi.or(other.psi.clone()),
             kmsg: own.kmsg.or(other.kmsg.clone()),
@@ -340,6 +344,11 @@ impl About {
             has_start: own.has_start || other.has_start,
         };
     }
+}
+
+fn created_ms(text: &str) -> Option<i64> {
+    let since = humantime::parse_rfc3339(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
 }
 
 #[cfg(test)]

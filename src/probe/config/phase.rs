@@ -279,7 +279,7 @@ fn between_ms(from: SystemTime, to: SystemTime) -> Option<u64> {
 }
 
 /// RFC 3339 in UTC, or a number of seconds or milliseconds since 1970.
-fn parse_moment(text: &str) -> Option<SystemTime> {
+pub(super) fn parse_moment(text: &str) -> Option<SystemTime> {
     if let Ok(number) = text.parse::<f64>() {
         let seconds = if number < MILLISECONDS_FROM { number } else { number / 1000.0 };
         let since = Duration::try_from_secs_f64(seconds).ok().filter(|since| !since.is_zero())?;
@@ -415,6 +415,20 @@ mod tests {
         assert_eq!((config.sinks.is_stdout, config.sinks.network.len()), (false, 1));
         assert_eq!((config.runner.name.as_deref(), config.runner.fleet.as_deref()), (Some("pod-1"), Some("f")));
         assert_eq!(config.adjusted.len(), 1, "{:?}", config.adjusted);
+    }
+
+    #[test]
+    fn when_the_runner_was_created_is_a_moment_or_told_and_left_out() {
+        for (given, created, adjusted) in [
+            ("1780574390", Some(noon() - Duration::from_secs(10)), 0),
+            ("2026-06-04T11:59:50Z", Some(noon() - Duration::from_secs(10)), 0),
+            ("", None, 0),
+            ("lately", None, 1),
+        ] {
+            let config = config(&["ready"], &[("RUNNER_VITALS_RUNNER_CREATED", given)]);
+            assert_eq!((config.runner.created, config.adjusted.len()), (created, adjusted), "{given}");
+        }
+        assert_eq!(config(&["ready", "--runner-created", "1780574400"], &[]).runner.created, Some(noon()));
     }
 
     proptest! {

@@ -1,7 +1,9 @@
 //! Who the runner is: what its platform told the launcher.
 
 use std::ffi::OsString;
+use std::time::SystemTime;
 
+use super::phase::parse_moment;
 use super::{Environment, number};
 
 /// The flags.
@@ -22,6 +24,9 @@ pub struct RunnerArgs {
     /// Memory limit that the platform gave the runner from outside
     #[arg(long, value_name = "BYTES")]
     pub runner_mem_limit: Option<u64>,
+    /// When the runner was created: RFC 3339 in UTC, or seconds or milliseconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = created)]
+    pub runner_created: Option<SystemTime>,
 }
 
 /// Who the runner is, where known.
@@ -37,6 +42,8 @@ pub struct Runner {
     pub image: Option<String>,
     /// The memory limit that it has from outside, in bytes.
     pub mem_limit_bytes: Option<u64>,
+    /// When it was created, by its creator's clock.
+    pub created: Option<SystemTime>,
 }
 
 impl Runner {
@@ -50,6 +57,12 @@ impl Runner {
             mem_limit_bytes: args
                 .runner_mem_limit
                 .or_else(|| env.parsed(&["RUNNER_MEM_LIMIT"], "unknown", |text| number(text, 1..=u64::MAX))),
+            created: args.runner_created.or_else(|| env.parsed(&["RUNNER_CREATED"], "unknown", parse_moment)),
         }
     }
+}
+
+fn created(text: &str) -> Result<SystemTime, String> {
+    parse_moment(text.trim())
+        .ok_or_else(|| "expected RFC 3339 in UTC, or seconds or milliseconds since 1970".to_owned())
 }
