@@ -79,7 +79,11 @@ take_jobs() {
             say "the dispatcher wants this runner to end"
             return
             ;;
-        error) back_off error "$dispatch_error_max_ms" ;;
+        error)
+            # Who was ready still is, and says so.
+            [[ ! $dispatch_ready ]] || be_ready
+            back_off error "$dispatch_error_max_ms"
+            ;;
         *)
             be_ready
             back_off idle "$dispatch_wait_max_ms"

@@ -64,6 +64,18 @@ fn ready_is_told_once_unless_a_heartbeat_is_asked_for() {
 }
 
 #[test]
+fn a_heartbeat_goes_on_while_the_dispatcher_is_away() {
+    let answers = |_: &_, before: usize| Answer::of(if before == 0 { 204 } else { 503 });
+    let dispatcher = Dispatcher::new(answers);
+    let stage = Stage::new(&dispatcher).env("RUNNER_DISPATCH_HEARTBEAT", "0.05");
+    let running = stage.start(&["true"]);
+    let ready = || fs::read_to_string(stage.path("told")).is_ok_and(|told| told.matches("ready").count() >= 3);
+    until("three heartbeats", ready);
+    running.signal("TERM");
+    running.end();
+}
+
+#[test]
 fn without_a_probe_there_is_one_word_and_with_it_off_none() {
     for (name, value, lines) in
         [("RUNNER_VITALS_BIN", "/no/probe", 2), ("RUNNER_VITALS", "off", 0), ("RUNNER_VITALS", "No", 0)]
