@@ -37,6 +37,25 @@ fn members_that_are_stuck_or_ready_for_long_are_told() {
 }
 
 #[test]
+fn a_claim_found_no_ready_member_only_where_there_was_none() {
+    // A runner that becomes ready at 60 s, and has a job at once; another is ready up to a time.
+    let unmet = |other_until: i64, waited: &str| {
+        let mut trail = Trail::default();
+        let (own, other) = ("runner.name=a runner.fleet=f", "runner.name=b runner.fleet=f");
+        trail.phase(other, 0, "ready").phase(other, other_until, "claimed");
+        trail.phase(own, 0, "warming").phase(own, 60_000, "ready").phase(own, 60_500, &format!("claimed {waited}"));
+        let supply = fleet(&trail.text, "", 2 * MINUTE).figures.supply;
+        (supply.unmet, supply.told, supply.unmet_estimated, supply.untold)
+    };
+    let queued = "waited.ms=10500 waited.from=queued";
+    assert_eq!(unmet(70_000, queued), (0, 1, 0, 1), "another was ready all the time");
+    assert_eq!(unmet(55_000, queued), (1, 1, 0, 1), "it was taken before");
+    assert_eq!(unmet(55_000, "waited.ms=100 waited.from=queued"), (0, 1, 0, 1), "it came when its runner was ready");
+    assert_eq!(unmet(55_000, "waited.ms=500 waited.from=ready"), (0, 0, 1, 2), "it seems so");
+    assert_eq!(unmet(70_000, "waited.ms=500 waited.from=ready"), (0, 0, 0, 2), "another was ready");
+}
+
+#[test]
 fn the_warm_deficit_is_made_of_what_is_given_and_says_what_is_not() {
     let trail = members(&[("warming", 1), ("ready", 1), ("claimed", 4)]);
     let deficit = |rest: &str| fleet(&trail.text, &file(rest), MINUTE).plan.unwrap().deficit;
