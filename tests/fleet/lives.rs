@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use runner_vitals::hub::diagnose::cause::Cause;
 use runner_vitals::hub::fleet::look::Settings;
-use runner_vitals::hub::fleet::member::Member;
+use runner_vitals::hub::fleet::member::{Clock, Member};
 use runner_vitals::hub::fleet::walk::{Outcome, State};
 use runner_vitals::hub::trail::stage::JobResult;
+use runner_vitals::hub::trail::{Book, read};
 
 use crate::support::{HOUR, NOON, Trail, USUAL, member, seen, ts};
 
@@ -155,6 +156,25 @@ fn a_restart_ends_what_was_before_it() {
 }
 
 #[test]
+fn two_boots_whose_clocks_disagree_follow_one_another() {
+    let mut trail = Trail::default();
+    trail.phase("runner.name=r boot.id=a", 0, "ready").phase(
+        "runner.name=r boot.id=a",
+        60_000,
+        "ready waited.ms=60000",
+    );
+    // It seems to have begun while the first was there.
+    trail.phase("runner.name=r boot.id=b", 30_000, "warming").phase("runner.name=r boot.id=b", 90_000, "ready");
+    let spans: Vec<(State, i64, i64)> = member(&trail.text, 100_000)
+        .spans
+        .iter()
+        .map(|span| (span.state, span.from_ms - NOON, span.to_ms - NOON))
+        .collect();
+    let expected = [(State::Ready, 0, 30_000), (State::Warming, 30_000, 90_000), (State::Ready, 90_000, 100_000)];
+    assert_eq!(spans, expected);
+}
+
+#[test]
 fn a_clock_that_is_set_meanwhile_is_put_right_for_what_was_before() {
     let mut trail = Trail::default();
     let who = |uptime: i64| format!("runner.name=r boot.id=b uptime.ms={uptime}");
@@ -299,6 +319,21 @@ fn a_pod_that_says_no_name_is_one_runner() {
     }
 }
 
+#[test]
+fn pods_of_one_machine_in_files_of_their_own_are_apart() {
+    let mut book = Book::of_stages();
+    for (file, phase) in [("a.log", "ready"), ("b.log", "claimed")] {
+        let mut trail = Trail::default();
+        trail.phase("boot.id=b", 0, "warming").phase("boot.id=b", 1000, phase);
+        let source = book.source(file);
+        read::read(trail.text.as_bytes(), source, &mut book).unwrap();
+    }
+    let clock = Clock { at_ms: NOON + 2000, forgiven_ms: HOUR };
+    let members: Vec<Member> = book.into_runners().0.iter().filter_map(|runner| Member::of(runner, clock)).collect();
+    let found: Vec<(&str, State)> = members.iter().map(|member| (member.name.as_str(), member.state)).collect();
+    assert_eq!(found, [("a", State::Ready), ("b", State::Claimed)]);
+}
+
 proptest! {
     /// Whatever phases say, and whenever, there is a member of it with spans that follow one another.
     #[test]
@@ -318,7 +353,7 @@ proptest! {
         }
         let found = seen(&trail.text, "[[fleet]]\ntarget = 1\nwarm_floor = 1\nreaper_interval = 1", USUAL);
         prop_assert!(found.fleets.len() == 1);
-        let clock = runner_vitals::hub::fleet::member::Clock { at_ms: NOON, forgiven_ms: HOUR };
+        let clock = Clock { at_ms: NOON, forgiven_ms: HOUR };
         if let Some(member) = Member::of(&crate::support::runners(&trail.text)[0], clock) {
             let mut until = i64::MIN;
             for span in &member.spans {
