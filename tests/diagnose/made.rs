@@ -112,24 +112,29 @@ impl Made {
         self.event("stop", fields)
     }
 
+    /// What is left without the first lines.
+    pub(crate) fn without_first(&self, lines: usize) -> Self {
+        Self { text: self.text.split_inclusive('\n').skip(lines).collect(), ..self.clone() }
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         verdict(&self.text)
     }
 }
 
 #[track_caller]
-fn is(made: &Made, cause: Cause, confidence: Confidence) -> Verdict {
+pub(crate) fn is(made: &Made, cause: Cause, confidence: Confidence) -> Verdict {
     let verdict = made.verdict();
     assert_eq!((verdict.cause, verdict.confidence), (cause, confidence), "{verdict:#?}");
     verdict
 }
 
 #[track_caller]
-fn contributes(verdict: &Verdict, cause: Cause) {
+pub(crate) fn contributes(verdict: &Verdict, cause: Cause) {
     assert!(verdict.contributing.iter().any(|other| other.cause == cause), "{verdict:#?}");
 }
 

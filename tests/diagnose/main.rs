@@ -27,3 +27,4 @@ mod stand_in;
 mod support;
 mod trails;
 mod try_page;
+mod words;

@@ -5,6 +5,9 @@ use crate::hub::trail::happening::{Happening, What};
 use crate::hub::trail::life::{About, Life};
 use crate::hub::trail::slice::{High, Last, Low, Mark, Mean, Slice};
 
+use super::case::Reason;
+use super::units::at;
+
 /// The interval of a probe that does not say it, ms.
 pub(super) const INTERVAL_MS: i64 = 5000;
 
@@ -193,6 +196,24 @@ impl<'r> Evidence<'r> {
         Some((lowest, self.life.whole.as_ref()?.high(High::MemTotal)?))
     }
 
+    /// What is to be said where the run's beginning is not there.
+    #[must_use]
+    pub fn lost_beginning(&self) -> Option<Reason> {
+        let first = self.life.first;
+        let says = match first.seq.saturating_sub(1) {
+            0 => return None,
+            1 => format!("the line before {} is not there: what was then is not known", name(first)),
+            lost => format!("the {lost} lines before {} are not there: what was then is not known", name(first)),
+        };
+        Some(Reason { says, lines: vec![first] })
+    }
+
+    /// The beginning is not there, and what is there is shorter than what could be seen of a trouble: under a minute.
+    #[must_use]
+    pub fn is_short_end(&self) -> bool {
+        self.life.first.seq > 1 && self.is_within(self.life.first, 60_000)
+    }
+
     /// Whether an interruption of the trail hides what came right before its last line.
     #[must_use]
     pub fn is_broken_at_the_end(&self) -> bool {
@@ -243,6 +264,11 @@ fn ending(stop: Option<&Happening>, phases: &[&Happening], life: &Life) -> Endin
             _ => Ending::Silence,
         },
     }
+}
+
+/// What a line is called in a sentence: its time, else its number.
+fn name(mark: Mark) -> String {
+    mark.at_ms().map_or_else(|| format!("line {} of the run", mark.seq), at)
 }
 
 fn is_close(mark: Mark, last: Mark) -> bool {

@@ -174,7 +174,11 @@ impl Part {
     fn of(runner: &Runner, verdict: &Verdict) -> Option<Self> {
         let (_, life) = runner.main()?;
         let axes = axes::axes(life, verdict);
-        let cited = verdict.because.iter().chain(verdict.contributing.iter().flat_map(|other| &other.because));
+        let cited = verdict
+            .because
+            .iter()
+            .chain(&verdict.but)
+            .chain(verdict.contributing.iter().flat_map(|other| &other.because));
         let cited = cited.flat_map(|said| &said.lines).map(|line| line.seq);
         let about = life.about.as_deref();
         let text = |of: Option<&Option<Box<str>>>| of.and_then(Option::as_deref).map(str::to_owned);

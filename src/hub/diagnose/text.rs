@@ -64,6 +64,7 @@ pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -
     }
     writeln!(out, "  {}", death(verdict))?;
     section("because", &verdict.because, read, look, out)?;
+    section("but", &verdict.but, read, look, out)?;
     contributing(&verdict.contributing, read, look, out)?;
     ruled_out(&verdict.ruled_out, look, out)?;
     if !verdict.change.is_empty() {
@@ -79,8 +80,11 @@ pub(super) fn trail(verdict: &Verdict) -> String {
     let span = verdict.first_ms.zip(verdict.last_ms).map(|(first, last)| last.saturating_sub(first).max(0));
     let span = span.map_or_else(String::new, |span| format!(" over {}", time(span)));
     let mut says = format!("run {}, {} lines{span}", verdict.run, verdict.lines);
+    if verdict.missing_before > 0 {
+        says += &format!(", {} before them not there", verdict.missing_before);
+    }
     if verdict.missing > 0 {
-        says += &format!(", {} missing", verdict.missing);
+        says += &format!(", {} between them missing", verdict.missing);
     }
     if verdict.repeats > 0 {
         says += &format!(", {} repeated", verdict.repeats);

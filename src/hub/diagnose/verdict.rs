@@ -65,6 +65,8 @@ pub struct Verdict {
     pub confidence: Confidence,
     /// Why.
     pub because: Vec<Said>,
+    /// What speaks against it all the same, or leaves it open.
+    pub but: Vec<Said>,
     /// What else there was.
     pub contributing: Vec<Other>,
     /// What it was not, and which figure says so.
@@ -81,6 +83,8 @@ pub struct Verdict {
     pub next_due_ms: Option<i64>,
     /// Lines of the run that are there.
     pub lines: u64,
+    /// Lines of the run that are missing before the first that is there.
+    pub missing_before: u64,
     /// Lines of the run that are missing between the first and the last.
     pub missing: u64,
     /// Lines that came again.
@@ -146,7 +150,8 @@ pub fn judge(runner: &Runner) -> Option<Verdict> {
         cause: primary.cause,
         score,
         confidence: Confidence::of(score),
-        because: primary.reasons.iter().chain(&primary.against).map(said).collect(),
+        because: primary.reasons.iter().map(said).collect(),
+        but: but(&evidence, &primary),
         contributing: contributing(&evidence, &others),
         ruled_out: ruled_out(&others),
         change: advice::advice(&evidence, primary.cause).iter().map(|text| harmless(text)).collect(),
@@ -155,9 +160,16 @@ pub fn judge(runner: &Runner) -> Option<Verdict> {
         last_ms,
         next_due_ms: next_due_ms.map(|last| last.saturating_add(evidence.interval_ms)),
         lines: life.lines,
+        missing_before: life.first.seq.saturating_sub(1),
         missing: life.missing(),
         repeats: life.repeats,
     })
+}
+
+/// What speaks against the primary cause; a beginning that is not there is said of every cause.
+fn but(evidence: &Evidence<'_>, primary: &Case) -> Vec<Said> {
+    let lost = evidence.lost_beginning().filter(|lost| !primary.against.contains(lost));
+    primary.against.iter().chain(&lost).map(said).collect()
 }
 
 /// The score of the primary cause, less what leaves it open.

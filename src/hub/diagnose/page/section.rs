@@ -26,6 +26,7 @@ pub(super) fn section(part: &Part, nth: u32, read: &Read, numbers: &mut Numbers)
         says(&mut html, said, nth, read);
     }
     html.tag("</ul>\n");
+    but(&mut html, verdict, nth, read);
     change(&mut html, verdict);
     contributing(&mut html, &verdict.contributing, nth, read);
     for (left, (view, death)) in (1..=part.reel.views.len()).rev().zip(part.reel.views.iter().zip(&part.deaths)) {
@@ -82,6 +83,17 @@ fn cited(html: &mut Markup, said: &Said, nth: u32, read: &Read) {
         }
         html.tag("</a>");
     }
+}
+
+fn but(html: &mut Markup, verdict: &Verdict, nth: u32, read: &Read) {
+    if verdict.but.is_empty() {
+        return;
+    }
+    html.tag("<h3>What leaves it open</h3>\n<ul>\n");
+    for said in &verdict.but {
+        says(html, said, nth, read);
+    }
+    html.tag("</ul>\n");
 }
 
 fn change(html: &mut Markup, verdict: &Verdict) {

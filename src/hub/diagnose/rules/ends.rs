@@ -28,12 +28,7 @@ fn stopped(evidence: &Evidence<'_>, worst: i64) -> Case {
         Ending::Told => {
             case.add(53, "its last line says that it was told to stop".to_owned(), &[evidence.end]);
             calm(evidence, worst, 35, &mut case);
-            let before = evidence.life.first.seq.saturating_sub(1);
-            if before > 0 {
-                let why =
-                    format!("{before} lines before these are not there: a kill or a trouble in them is not known");
-                case.less(20, why, &[evidence.life.first]);
-            }
+            case.less_for(20, evidence.lost_beginning());
         }
         Ending::Silence => case.less(0, "no line says that it was told to stop".to_owned(), &[evidence.end]),
         Ending::Finished { .. } | Ending::Unread => {}
@@ -56,6 +51,10 @@ fn finished(evidence: &Evidence<'_>, worst: i64) -> Case {
     };
     case.add(58, how, &[evidence.end]);
     calm(evidence, worst, if exit == Some(0) { 40 } else { 30 }, &mut case);
+    // Why a job failed can stand in the lines that are not there.
+    if exit != Some(0) && evidence.is_short_end() {
+        case.less_for(20, evidence.lost_beginning());
+    }
     case.done()
 }
 
@@ -90,6 +89,9 @@ fn outside(evidence: &Evidence<'_>, worst: i64) -> Case {
     if worst > 20 {
         case.less(worst - 20, "not all was well".to_owned(), &[]);
     }
+    if evidence.is_short_end() {
+        case.less_for(20, evidence.lost_beginning());
+    }
     if samples <= FIRST_ONES {
         case.less(40, "there are hardly any samples".to_owned(), &[]);
     }
@@ -105,16 +107,21 @@ fn outside(evidence: &Evidence<'_>, worst: i64) -> Case {
 fn no_vitals(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::NoVitals);
     let lines: &[Mark] = &[evidence.life.first, evidence.life.last];
+    // Where the beginning is lost, it is not the first ones that are there.
+    let is_whole = evidence.life.first.seq <= 1;
     match evidence.life.whole.as_ref().map(|whole| whole.samples) {
-        None => case.add(80, "there is no sample".to_owned(), lines),
+        None => case.add(if is_whole { 80 } else { 30 }, "there is no sample".to_owned(), lines),
         Some(samples) if samples <= FIRST_ONES && evidence.ending == Ending::Silence => {
-            // Where the beginning is lost, it is not the first ones that are there.
-            let points = if evidence.life.first.seq <= 1 { 62 } else { 30 };
-            case.add(points, format!("there are {samples} samples, and then silence"), lines);
+            let points = if is_whole { 62 } else { 30 };
+            case.add(points, format!("there {}, and then silence", are(samples)), lines);
         }
-        Some(samples) => case.less(0, format!("there are {samples} samples"), lines),
+        Some(samples) => case.less(0, format!("there {}", are(samples)), lines),
     }
     case.done()
+}
+
+fn are(samples: u32) -> String {
+    if samples == 1 { "is 1 sample".to_owned() } else { format!("are {samples} samples") }
 }
 
 fn inconclusive() -> Case {

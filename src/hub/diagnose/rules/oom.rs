@@ -9,7 +9,7 @@ use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence, is_exhausted};
 use super::super::ring;
-use super::super::units::{pct, size, time};
+use super::super::units::{at, pct, size, time};
 use counters::Counted;
 
 /// A kill so long before silence is part of it: the death of what was killed takes as long.
@@ -156,10 +156,11 @@ fn is_guest_short(evidence: &Evidence<'_>) -> bool {
 /// `guest_oom`, `cgroup_oom`, `sidecar_oom` or `oom_group`: one rule, four causes.
 pub(crate) fn rule(evidence: &Evidence<'_>, cause: Cause) -> Case {
     let mut case = Case::new(cause);
-    match oom(evidence) {
-        Some(oom) if oom.kind == cause => killed(evidence, &oom, &mut case),
+    let oom = oom(evidence);
+    match &oom {
+        Some(oom) if oom.kind == cause => killed(evidence, oom, &mut case),
         Some(oom) => case.less(0, format!("the kernel's last kill was another: {}", oom.kind.name()), &[oom.mark]),
-        None => not_killed(evidence, &mut case),
+        None => {}
     }
     if case.score == 0 {
         match cause {
@@ -167,6 +168,15 @@ pub(crate) fn rule(evidence: &Evidence<'_>, cause: Cause) -> Case {
             Cause::CgroupOom => cgroup_ran_out(evidence, &mut case),
             _ => {}
         }
+    }
+    match (oom, case.score) {
+        (None, 0) => not_killed(evidence, &mut case),
+        (None, _) => {
+            let says =
+                format!("{}; a kernel that panics, or a guest that dies first, tells none", count_stood(evidence));
+            case.less(0, says, &evidence.lately_lines());
+        }
+        (Some(_), _) => {}
     }
     case.done()
 }
@@ -255,14 +265,29 @@ fn took_the_agent(evidence: &Evidence<'_>, oom: &Oom<'_>) -> bool {
 }
 
 fn not_killed(evidence: &Evidence<'_>, case: &mut Case) {
-    let says = match evidence.rise(High::VmOomKill, Low::VmOomKill) {
-        Some(0) => "the guest's count of kills (vm.oom_kill) did not move".to_owned(),
-        _ => "no line tells of a kill".to_owned(),
-    };
+    let says = count_stood(evidence);
     let memory = evidence.lowest_memory().map_or_else(String::new, |(lowest, total)| {
-        format!("; at least {} of {} were available", size(lowest), size(total))
+        let least = if is_exhausted(lowest, total) { "at the lowest" } else { "at least" };
+        format!("; {least} {} of {} were available", size(lowest), size(total))
     });
     case.less(0, says + &memory, &evidence.lately_lines());
+}
+
+/// That the count of kills did not move, as far as that was seen. The kernel counts from its boot.
+fn count_stood(evidence: &Evidence<'_>) -> String {
+    let whole = evidence.life.whole.as_deref();
+    let count = whole.and_then(|whole| whole.high(High::VmOomKill));
+    match (evidence.rise(High::VmOomKill, Low::VmOomKill), count) {
+        (Some(0), Some(0)) if evidence.life.first.seq > 1 => {
+            "the guest's count of kills (vm.oom_kill) is 0: there was none since it booted".to_owned()
+        }
+        (Some(0), _) if evidence.life.first.seq > 1 => {
+            let since = whole.and_then(|whole| whole.first.at_ms()).map_or_else(|| "the first sample".to_owned(), at);
+            format!("the guest's count of kills (vm.oom_kill) was not seen to move since {since}")
+        }
+        (Some(0), _) => "the guest's count of kills (vm.oom_kill) did not move".to_owned(),
+        _ => "no line tells of a kill".to_owned(),
+    }
 }
 
 /// Silence in a guest without memory, though no kill was told: a panic, or a probe that went first.

@@ -33,7 +33,7 @@ pub(crate) fn kernel_fault(evidence: &Evidence<'_>) -> Case {
     }
     if case.score == 0 {
         let kmsg = evidence.about().and_then(|about| about.kmsg.as_deref()).unwrap_or("unknown");
-        case.less(0, format!("no line tells of a fault of the kernel (kmsg {kmsg})"), &[]);
+        case.less(0, format!("no line of the last minute tells of a fault of the kernel (kmsg {kmsg})"), &[]);
     } else if evidence.ending == Ending::Silence {
         case.add(8, "silence follows".to_owned(), &[evidence.end]);
     }
@@ -102,6 +102,7 @@ fn still_there(evidence: &Evidence<'_>, was_told: bool) -> String {
     match state.and_then(|state| u32::try_from(state).ok()).and_then(char::from_u32) {
         Some(state) => format!("the agent was there in the last sample, in state {state}"),
         None if was_told => "the agent was there until the end".to_owned(),
+        None if evidence.life.first.seq > 1 => "no line that is there tells of the agent's end".to_owned(),
         None => "no line tells of the agent's end".to_owned(),
     }
 }
