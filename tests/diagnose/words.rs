@@ -58,3 +58,33 @@ fn what_speaks_against_a_verdict_is_not_among_its_reasons() {
     assert!(!has(&verdict.because, "did not move"), "{:#?}", verdict.because);
     assert!(has(&verdict.but, "(vm.oom_kill) did not move; a kernel that panics"), "{:#?}", verdict.but);
 }
+
+/// Where the kernel's messages are denied, the counts say between which samples a kill was.
+#[test]
+fn a_kill_that_only_samples_count_has_its_time() {
+    let made = Made::started("").samples(12).with("oom", 1).with("oom_kill", 1).with("vm.oom_kill", 1).samples(3);
+    let verdict = is(&made, CgroupOom, Confidence::High);
+    let says = &verdict.because[0];
+    assert!(
+        says.says.contains("between 2026-05-28T20:27:40.000Z and 2026-05-28T20:27:45.000Z, 10.0 s before"),
+        "{says:#?}"
+    );
+    assert_eq!(says.lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [13, 14]);
+    // The line that tells it is the one that is cited, behind the sample that does not count it.
+    let told = Made::started("").samples(12).wait(1000).event("oom", "source=own delta=1 kmsg=unread");
+    let told = told.with("oom", 1).with("oom_kill", 1).with("vm.oom_kill", 1).samples(2);
+    let lines: Vec<u64> = is(&told, CgroupOom, Confidence::High).because[0].lines.iter().map(|line| line.seq).collect();
+    assert_eq!(lines, [13, 14]);
+    // Of a kill long ago too.
+    let verdict = made.samples(100).verdict();
+    let other = &verdict.contributing[0];
+    assert!(other.because[0].says.contains("20:27:45.000Z, 8 min 30 s before the end"), "{other:#?}");
+    assert_eq!((verdict.cause, other.cause), (OutsideGuest, CgroupOom));
+}
+
+#[test]
+fn a_kill_in_a_long_gap_is_not_surely_the_end() {
+    let made = Made::started("").samples(12).wait(600_000).with("oom", 1).with("oom_kill", 1).with("vm.oom_kill", 1);
+    let verdict = is(&made.sample(), CgroupOom, Confidence::Medium);
+    assert!(has(&verdict.but, "the samples in between are not there"), "{verdict:#?}");
+}

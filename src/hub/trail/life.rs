@@ -5,14 +5,18 @@ use crate::line::field;
 
 use super::book::Writer;
 use super::happening::{self, Happening, What};
+use super::moved::Moved;
 use super::seen::SeenSeqs;
-use super::slice::{Mark, Slice};
+use super::slice::{High, Mark, Slice};
 
 /// Samples of so long are folded into one slice.
 const SLICE_MS: i64 = 12_000;
 
 /// How many slices are kept, the latest: a minute where samples are close, else as many samples.
 const SLICES: usize = 5;
+
+/// The counts of kills: of the own cgroup, of its topmost visible ancestor, of the guest.
+pub const KILLS: [High; 3] = [High::OomKill, High::TreeOomKill, High::VmOomKill];
 
 /// One run: the lines of one process that writes them.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct Life {
     pub recent: Vec<Slice>,
     /// The latest events of each class, in the order of their lines.
     pub happenings: Vec<Happening>,
+    /// When the counts of [`KILLS`] last moved; `None` for one that was never read.
+    pub kills: [Option<Moved>; KILLS.len()],
     seen: SeenSeqs,
     /// Who wrote it.
     pub(super) writer: Writer,
@@ -93,6 +99,7 @@ impl Life {
             last_sample: None,
             recent: Vec::new(),
             happenings: Vec::new(),
+            kills: [None; KILLS.len()],
             seen: SeenSeqs::default(),
             writer,
             unnamed: Vec::new(),
@@ -104,6 +111,7 @@ impl Life {
         if !self.note(sample.mark) {
             return;
         }
+        self.keep_kills(KILLS.map(|count| Some(Moved::at(sample.mark, sample.high(count)?))), sample.mark);
         match &mut self.whole {
             Some(whole) => whole.fold(sample),
             None => self.whole = Some(Box::new(*sample)),
@@ -139,6 +147,9 @@ impl Life {
         self.repeats += other.repeats;
         if let Some(about) = &other.about {
             self.about.get_or_insert_default().fold(about);
+        }
+        if let Some(last) = &other.last_sample {
+            self.keep_kills(other.kills, last.mark);
         }
         match (&mut self.whole, &other.whole) {
             (Some(own), Some(other)) => own.fold(other),
@@ -198,6 +209,16 @@ impl Life {
         self.lines += 1;
         self.widen(mark);
         true
+    }
+
+    /// Takes when the counts of kills moved in other samples, of which this is the last.
+    fn keep_kills(&mut self, others: [Option<Moved>; KILLS.len()], others_last: Mark) {
+        for (own, other) in self.kills.iter_mut().zip(others) {
+            *own = match (*own, other, &self.last_sample) {
+                (Some(own), Some(other), Some(last)) => Some(own.with(other, last.mark, others_last)),
+                (own, other, _) => own.or(other),
+            };
+        }
     }
 
     fn widen(&mut self, mark: Mark) {

@@ -10,7 +10,7 @@ use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence, is_exhausted};
 use super::super::ring;
 use super::super::units::{at, pct, size, time};
-use counters::Counted;
+use counters::{Counted, TOGETHER_MS};
 
 /// A kill so long before silence is part of it: the death of what was killed takes as long.
 const FATAL_MS: i64 = 15_000;
@@ -18,7 +18,7 @@ const FATAL_MS: i64 = 15_000;
 /// A kill so long before a runner is told to stop may be why: a platform takes as long to see that a job is gone.
 const TOLD_MS: i64 = 60_000;
 
-/// A count that rose so much later than the last message rose for another kill: samples lag behind.
+/// A count that rose so much later than the last message rose for another kill, where samples are missing that would tell.
 const LATER_MS: i64 = 30_000;
 
 /// A stop this soon after a kill was on its way before it.
@@ -37,8 +37,8 @@ pub(crate) struct Oom<'e> {
     pub(crate) victim: Option<Victim<'e>>,
     /// A counter moved, or the message is of this run for sure.
     pub(crate) is_proven: bool,
-    /// It was before the latest minute, and when is not known.
-    pub(crate) is_old: bool,
+    /// Where only counts tell it: the last sample that does not have it.
+    pub(crate) after: Option<Mark>,
     /// How many kills the counters have.
     pub(crate) kills: i64,
 }
@@ -59,9 +59,9 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
     let kills = evidence.rise(High::VmOomKill, Low::VmOomKill).unwrap_or(0);
     let kills = kills.max(evidence.rise(High::OomKill, Low::OomKill).unwrap_or(0));
     let Some(told) = told else {
-        let Counted { kind, mark, is_old } = counted?;
+        let Counted { kind, mark, after } = counted?;
         let is_proven = kind != Cause::SidecarOom || is_surely_anothers(evidence, mark);
-        return Some(Oom { kind, mark, victim: None, is_proven, is_old, kills: kills.max(1) });
+        return Some(Oom { kind, mark, victim: None, is_proven, after, kills: kills.max(1) });
     };
     let What::Kill { scope, victim, adj, rss_kb, cgroup, .. } = &told.what else { return None };
     let (kind, is_whose_known) = match scope {
@@ -75,15 +75,18 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
         mark: told.mark,
         victim: Some(Victim { comm: victim, adj: *adj, rss_kb: *rss_kb, cgroup }),
         is_proven: is_whose_known && (has_start || counted.is_some()),
-        is_old: false,
+        after: None,
         kills: kills.max(1),
     })
 }
 
-/// Whether the counts rose for another kill, long behind the last message of one: that of the later is lost.
+/// Whether the counts rose for another kill, behind the last message of one: that of the later is lost.
 fn is_another(evidence: &Evidence<'_>, told: &Happening, counted: Counted) -> bool {
     let later = counted.mark.at_ms().zip(told.mark.at_ms()).map(|(counted, told)| counted.saturating_sub(told));
-    !counted.is_old && later.is_some_and(|later| later > LATER_MS.max(3 * evidence.interval_ms))
+    // Two samples behind the message differ. The kernel counts a moment after it has said so.
+    let is_behind = counted.after.is_some_and(|after| after.seq > told.mark.seq);
+    let at_least = if is_behind { TOGETHER_MS.cast_signed() } else { LATER_MS.max(3 * evidence.interval_ms) };
+    later.is_some_and(|later| later > at_least)
 }
 
 /// Whether a kill happened while the run was there.
@@ -184,17 +187,17 @@ pub(crate) fn rule(evidence: &Evidence<'_>, cause: Cause) -> Case {
 fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
     let (points, how) = fatality(evidence, oom);
     let age = evidence.age_ms(oom.mark).map_or_else(|| "shortly".to_owned(), time);
-    let age = if oom.is_old { format!("over {age}") } else { age };
-    let who = oom.victim.as_ref().map_or_else(
-        || "an OOM counter rose: the kernel killed for memory".to_owned(),
-        |victim| {
-            let rss = victim.rss_kb.map_or_else(String::new, |kb| format!(", {} resident", size(i64::from(kb))));
-            let cgroup = if victim.cgroup.is_empty() { String::new() } else { format!(" in {}", victim.cgroup) };
-            format!("the kernel killed {}{rss}{cgroup}, for memory", victim.comm)
-        },
-    );
-    let often = if oom.kills > 1 { format!("; {} kills in all", oom.kills) } else { String::new() };
-    case.add(points, format!("{who}, {age} before the end{often}: {how}"), &[oom.mark]);
+    let often = if oom.kills > 1 { format!(" ({} kills in all)", oom.kills) } else { String::new() };
+    let lines: Vec<Mark> = oom.after.into_iter().chain([oom.mark]).collect();
+    case.add(points, format!("{}, {age} before the end{often}; {how}", who(oom)), &lines);
+    let is_wide = |after: Mark| {
+        let window = oom.mark.at_ms().zip(after.at_ms()).map(|(to, from)| to.saturating_sub(from));
+        window.is_some_and(|window| window > FATAL_MS.max(3 * evidence.interval_ms))
+    };
+    if oom.after.is_some_and(is_wide) {
+        case.at_most(60);
+        case.less(0, "when it was is not known better: the samples in between are not there".to_owned(), &lines);
+    }
     if !oom.is_proven {
         case.at_most(60);
         case.less(0, "not all lines are there that would tell when it was and whose limit was met".to_owned(), &[]);
@@ -202,6 +205,23 @@ fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
     if let Some((lowest, total)) = evidence.lowest_memory() {
         case.add(0, format!("at the lowest {} of {} were available in the guest", size(lowest), size(total)), &[]);
     }
+}
+
+/// Who was killed and when, as far as that is told.
+fn who(oom: &Oom<'_>) -> String {
+    let when = |mark: Mark| mark.at_ms().map_or_else(|| format!("line {}", mark.seq), at);
+    let Some(victim) = &oom.victim else {
+        let to = when(oom.mark);
+        return match oom.after {
+            Some(after) => {
+                format!("an OOM counter rose: the kernel killed for memory between {} and {to}", when(after))
+            }
+            None => format!("an OOM counter rose: the kernel killed for memory, told at {to}"),
+        };
+    };
+    let rss = victim.rss_kb.map_or_else(String::new, |kb| format!(" ({} resident)", size(i64::from(kb))));
+    let cgroup = if victim.cgroup.is_empty() { String::new() } else { format!(" in {}", victim.cgroup) };
+    format!("the kernel killed {}{rss}{cgroup} for memory at {}", victim.comm, when(oom.mark))
 }
 
 const SURVIVED: (i64, &str) = (20, "the runner survived it");
@@ -213,9 +233,6 @@ fn fatality(evidence: &Evidence<'_>, oom: &Oom<'_>) -> (i64, &'static str) {
     let is_meant = oom.victim.as_ref().and_then(|victim| victim.adj).is_some_and(|adj| adj >= MEANT_TO_DIE);
     if took_the_agent(evidence, oom) {
         return (92, "it took the agent");
-    }
-    if oom.is_old {
-        return SURVIVED;
     }
     match evidence.ending {
         Ending::Silence if is_within(FATAL_MS.max(3 * evidence.interval_ms)) => (90, "silence follows"),
