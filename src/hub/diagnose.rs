@@ -18,6 +18,7 @@ mod inputs;
 mod loki_args;
 mod page;
 mod ring;
+mod signals;
 mod units;
 
 use std::io::{self, BufWriter, Read, Write};

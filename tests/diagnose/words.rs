@@ -88,3 +88,60 @@ fn a_kill_in_a_long_gap_is_not_surely_the_end() {
     let verdict = is(&made.sample(), CgroupOom, Confidence::Medium);
     assert!(has(&verdict.but, "the samples in between are not there"), "{verdict:#?}");
 }
+
+#[test]
+fn who_ran_the_job_and_is_gone_is_not_the_end_of_the_job() {
+    let gone = |made: Made| made.stop("reason=parent_exit samples=20");
+    let verdict = is(&gone(Made::started("").with("agent.state", "").samples(20)), Finished, Confidence::Low);
+    assert!(has(&verdict.but, "may have been killed"), "{verdict:#?}");
+    // Where its worker had ended, the job had.
+    let agent =
+        |made: Made, state| made.event("agent", &format!("comm=Runner.Worker role=worker state={state} pid=10"));
+    let ended = agent(agent(Made::started(""), "appeared").samples(20), "vanished").samples(1);
+    is(&gone(ended), Finished, Confidence::Medium);
+    // Where the agent is there still, it had not.
+    let verdict = is(&gone(Made::started("").samples(20)), Inconclusive, Confidence::Low);
+    assert!(has(&verdict.because, "whether the job ended with it is not told"), "{verdict:#?}");
+    // A kill just then is why.
+    let killed = Made::started("").samples(20).with("oom", 1).with("oom_kill", 1).with("vm.oom_kill", 1).sample();
+    is(&gone(killed), CgroupOom, Confidence::Medium);
+    // What ended of itself, as it was asked to, has told it so.
+    let verdict = is(&Made::started("").samples(20).stop("reason=samples samples=20"), Stopped, Confidence::High);
+    assert!(has(&verdict.because, "as many samples as it was to"), "{verdict:#?}");
+}
+
+#[test]
+fn silence_is_told_as_what_it_is() {
+    let verdict = verdict(&fixture("power-off"));
+    assert!(has(&verdict.because, "silence, and before it the guest was well: at least 185 MiB"), "{verdict:#?}");
+    assert!(has(&verdict.but, "a power-off, a reboot or a SIGKILL of the probe alone"), "{verdict:#?}");
+    // Not well: that it was, is not said beside it.
+    let busy = |made: Made| made.samples(12).with("cpu.busy.pct", "99.0").with("cpu.stall.pct", "97.0").samples(6);
+    let verdict = is(&busy(Made::started("").with("agent.wait.ms", "")), OutsideGuest, Confidence::Medium);
+    assert!(
+        !has(&verdict.because, "was well") && has(&verdict.but, "not all was well: cpu_starved has"),
+        "{verdict:#?}"
+    );
+}
+
+#[test]
+fn a_runner_that_is_told_to_stop_right_after_a_kill_was_not_well() {
+    let verdict = verdict(&fixture("sigterm"));
+    let says = "what ailed it was not its end (guest_oom has 30 of 100): at the lowest 6 MiB of 218 MiB";
+    assert!(has(&verdict.because, says), "{verdict:#?}");
+}
+
+#[test]
+fn a_job_that_failed_by_itself_has_advice() {
+    let ends = |how: &str| Made::started("").samples(20).stop(&format!("reason=job_exit {how} samples=20")).verdict();
+    for (how, because, change) in [
+        ("job.signal=9", "by signal 9 (SIGKILL)", "find who sent signal 9 (SIGKILL)"),
+        ("job.exit=137", "code 137, 128 and signal 9 (SIGKILL)", "find who sent signal 9 (SIGKILL)"),
+        ("job.exit=3", "code 3", "the job failed by itself, with code 3"),
+    ] {
+        let verdict = ends(how);
+        assert_eq!(verdict.cause, Finished);
+        assert!(has(&verdict.because, because) && verdict.change[0].starts_with(change), "{verdict:#?}");
+    }
+    assert!(ends("job.exit=0").change.is_empty());
+}

@@ -4,7 +4,8 @@ use crate::hub::trail::happening::What;
 use crate::hub::trail::slice::{High, Low};
 
 use super::cause::Cause;
-use super::evidence::{Evidence, is_exhausted};
+use super::evidence::{Ending, Evidence, is_exhausted};
+use super::signals;
 use super::units::{at, size};
 
 /// What would keep it from happening again.
@@ -48,7 +49,13 @@ fn of_cause(evidence: &Evidence<'_>, cause: Cause) -> Vec<String> {
         Cause::NoVitals => {
             "look at how the runner was started; the probe's first line should come before the agent".to_owned()
         }
-        Cause::Stopped | Cause::Finished | Cause::Inconclusive => return Vec::new(),
+        Cause::Finished => {
+            return match evidence.ending {
+                Ending::Finished { exit, signal } => signals::advice(exit, signal).into_iter().collect(),
+                _ => signals::advice(None, None).into_iter().collect(),
+            };
+        }
+        Cause::Stopped | Cause::Inconclusive => return Vec::new(),
     };
     vec![says]
 }

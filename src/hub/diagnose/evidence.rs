@@ -18,13 +18,16 @@ pub enum Ending {
     Silence,
     /// It was told to stop: SIGTERM or SIGINT.
     Told,
-    /// The job ended, or the process that it was to end with; with the job's code or signal where that is known.
+    /// The job ended; with its code or signal where that is known.
     Finished {
         /// The code that the job ended with.
         exit: Option<i64>,
         /// The signal that ended it.
         signal: Option<i64>,
     },
+    /// The process that it was to end with is gone, and no line tells how the job ended: that process was the job, or was what ran it
+    /// and was killed.
+    Orphaned,
     /// Nobody read its stdout any more.
     Unread,
 }
@@ -250,12 +253,11 @@ fn ending(stop: Option<&Happening>, phases: &[&Happening], life: &Life) -> Endin
     });
     match stop.map(|stop| &stop.what) {
         Some(What::Stop { reason, job_exit, job_signal }) => match reason.as_ref() {
-            "job_exit" | "parent_exit" | "samples" => {
-                Ending::Finished { exit: job_exit.or(ended.and_then(|(_, exit)| exit)), signal: *job_signal }
-            }
+            "job_exit" => Ending::Finished { exit: job_exit.or(ended.and_then(|(_, exit)| exit)), signal: *job_signal },
             "stdout_closed" => Ending::Unread,
             // A launcher that tells the job's end tells the probe to stop with it.
             _ if ended.is_some() => Ending::Finished { exit: ended.and_then(|(_, exit)| exit), signal: None },
+            "parent_exit" => Ending::Orphaned,
             _ => Ending::Told,
         },
         // Told right at the end, though the last word itself is lost.

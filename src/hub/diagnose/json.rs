@@ -86,6 +86,7 @@ const fn ending(ending: Ending) -> &'static str {
         Ending::Silence => "silence",
         Ending::Told => "told",
         Ending::Finished { .. } => "finished",
+        Ending::Orphaned => "orphaned",
         Ending::Unread => "unread",
     }
 }

@@ -10,6 +10,7 @@ mod system;
 use super::case::Case;
 use super::cause::Cause;
 use super::evidence::Evidence;
+use ends::Worst;
 
 /// What every rule says, the strongest first; of equals the one that [`Cause`] names first.
 #[must_use]
@@ -32,7 +33,9 @@ pub fn cases(evidence: &Evidence<'_>) -> Vec<Case> {
         system::network_lost(evidence),
         system::paused(evidence),
     ];
-    let worst = cases.iter().map(|case| case.score).max().unwrap_or(0);
+    let worst = cases.iter().max_by_key(|case| case.score);
+    let worst = worst
+        .map_or(Worst { cause: Cause::Inconclusive, score: 0 }, |case| Worst { cause: case.cause, score: case.score });
     cases.extend(ends::rules(evidence, worst));
     cases.sort_by(|a, b| b.score.cmp(&a.score).then(a.cause.cmp(&b.cause)));
     cases

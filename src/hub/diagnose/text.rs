@@ -104,6 +104,7 @@ pub(super) fn death(verdict: &Verdict) -> String {
         (Ending::Silence, None) => format!("fell silent after {last}"),
         (Ending::Told, _) => format!("was told to stop at {last}"),
         (Ending::Finished { .. }, _) => format!("finished at {last}"),
+        (Ending::Orphaned, _) => format!("what started it was gone at {last}"),
         (Ending::Unread, _) => format!("its lines were no longer read at {last}"),
     }
 }

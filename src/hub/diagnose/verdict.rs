@@ -175,7 +175,7 @@ fn but(evidence: &Evidence<'_>, primary: &Case) -> Vec<Said> {
 /// The score of the primary cause, less what leaves it open.
 fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
     let mut score = primary.score;
-    if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told) {
+    if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told | Ending::Orphaned) {
         score = score.min(TOLD_IN_TROUBLE);
     }
     let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
@@ -190,7 +190,7 @@ fn is_trouble(cause: Cause) -> bool {
 fn contributing(evidence: &Evidence<'_>, others: &[Case]) -> Vec<Other> {
     let is_end = |case: &Case| match case.cause {
         Cause::Stopped => evidence.ending == Ending::Told,
-        Cause::Finished => matches!(evidence.ending, Ending::Finished { .. }),
+        Cause::Finished => matches!(evidence.ending, Ending::Finished { .. } | Ending::Orphaned),
         _ => false,
     };
     let contributes = |case: &&Case| is_end(case) || is_trouble(case.cause) && case.score >= CONTRIBUTES;

@@ -36,6 +36,7 @@ pub(super) fn death(axis: &Axis, life: &Life, verdict: &Verdict) -> Death {
         Ending::Silence => "died in here",
         Ending::Told => "told to stop",
         Ending::Finished { .. } => "finished",
+        Ending::Orphaned => "what started it is gone",
         Ending::Unread => "no longer read",
     };
     let from = match axis.scale {

@@ -13,6 +13,9 @@ use super::oom::{self, is_pressure};
 /// means little. Tenths.
 const WAITS: i64 = 600;
 
+/// What a busy guest has.
+const BUSY: i64 = 20;
+
 /// `cpu_starved`: the guest's own work leaves no CPU. A build that uses all CPUs is no trouble; one that makes the agent or the
 /// probe itself wait is.
 pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
@@ -28,10 +31,16 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
         case.less(0, figure, &lines);
         return case.done();
     }
-    case.add(20, figure, &lines);
+    case.add(BUSY, figure.clone(), &lines);
     many_wait(evidence, &mut case);
     who_waits(evidence, &mut case);
-    silence(evidence, &mut case);
+    // Silence means something where it is not known that the agent had its CPU.
+    if case.score >= BUSY && evidence.ending == Ending::Silence {
+        case.add(10, "it fell silent while this lasted".to_owned(), &[evidence.end]);
+    }
+    if case.score <= BUSY {
+        case.less(5, format!("{figure}; and nobody who was the worse for it, as in a parallel build"), &lines);
+    }
     others_have_it(evidence, &mut case);
     case.done()
 }
@@ -97,12 +106,6 @@ fn who_waits(evidence: &Evidence<'_>, case: &mut Case) {
     }
     if let Some(gap) = evidence.within(30_000).find(|one| is_gap(one, "unknown")) {
         case.add(5, "nothing ran for a while".to_owned(), &[gap.mark]);
-    }
-}
-
-fn silence(evidence: &Evidence<'_>, case: &mut Case) {
-    if evidence.ending == Ending::Silence {
-        case.add(10, "it fell silent while this lasted".to_owned(), &[evidence.end]);
     }
 }
 

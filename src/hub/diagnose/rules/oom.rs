@@ -236,10 +236,11 @@ fn fatality(evidence: &Evidence<'_>, oom: &Oom<'_>) -> (i64, &'static str) {
     }
     match evidence.ending {
         Ending::Silence if is_within(FATAL_MS.max(3 * evidence.interval_ms)) => (90, "silence follows"),
+        Ending::Orphaned if is_within(FATAL_MS) => (74, "and then what started the probe was gone"),
         Ending::Unread if is_within(FATAL_MS) => (80, "and then nobody read on"),
         Ending::Silence | Ending::Unread if is_within(TOLD_MS) => (55, "silence follows some time after"),
         Ending::Told if is_meant => {
-            (30, "a process that is meant to be killed first, as those of a job are: the runner lives on")
+            (30, "it is one of those that are to be killed first, as a job's are, and the runner lives on")
         }
         Ending::Told if age.is_some_and(|age| age < TOO_SOON_MS) => {
             (40, "too short before it was told to stop to be why")

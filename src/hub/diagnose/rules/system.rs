@@ -5,9 +5,9 @@ use crate::hub::trail::slice::{High, Last, Mean};
 
 use super::super::case::Case;
 use super::super::cause::Cause;
-use super::super::evidence::{Ending, Evidence};
+use super::super::evidence::{Ending, Evidence, is_exhausted};
 use super::super::ring;
-use super::super::units::{pct, time};
+use super::super::units::{pct, size, time};
 use super::oom;
 
 /// An agent for a single job ends this soon after its worker.
@@ -187,15 +187,12 @@ fn was_calm(evidence: &Evidence<'_>) -> bool {
     evidence.tells_stalls() && evidence.worst_mean(Mean::CpuStall) < 500 && evidence.worst_mean(Mean::CpuSteal) < 100
 }
 
-/// What the guest was like at its end, as figures; the second is how much of it was no calm.
+/// What the guest was like at its end, as figures.
 pub(crate) fn wellness(evidence: &Evidence<'_>) -> String {
     let mut says = Vec::new();
     if let Some((lowest, total)) = evidence.lowest_memory() {
-        says.push(format!(
-            "at least {} of {} memory available",
-            super::super::units::size(lowest),
-            super::super::units::size(total)
-        ));
+        let least = if is_exhausted(lowest, total) { "at the lowest" } else { "at least" };
+        says.push(format!("{least} {} of {} memory available", size(lowest), size(total)));
     }
     if evidence.lately().is_some() {
         says.push(format!("CPUs busy {}", pct(evidence.worst_mean(Mean::CpuBusy))));
