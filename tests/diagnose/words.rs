@@ -127,7 +127,8 @@ fn silence_is_told_as_what_it_is() {
 #[test]
 fn a_runner_that_is_told_to_stop_right_after_a_kill_was_not_well() {
     let verdict = verdict(&fixture("sigterm"));
-    let says = "what ailed it was not its end (guest_oom has 30 of 100): at the lowest 6 MiB of 218 MiB";
+    let says =
+        "what else there was is too weak to be its end (guest_oom has 30 of 100): at the lowest 6 MiB of 218 MiB";
     assert!(has(&verdict.because, says), "{verdict:#?}");
 }
 
@@ -144,4 +145,38 @@ fn a_job_that_failed_by_itself_has_advice() {
         assert!(has(&verdict.because, because) && verdict.change[0].starts_with(change), "{verdict:#?}");
     }
     assert!(ends("job.exit=0").change.is_empty());
+}
+
+#[test]
+fn a_brake_is_told_as_one() {
+    let verdict = verdict(&fixture("thrash-high"));
+    assert!(has(&verdict.because, "53 MiB and is slowed down from 48 MiB on (mem.high)"), "{:#?}", verdict.because);
+    assert!(verdict.change[0].starts_with("raise memory.high of /runner") && verdict.change[0].contains("so 79 MiB"));
+    // A limit below it is met first.
+    let made = Made::started("").samples(12).with("mem.high", "7000000000").with("mem.current", "5990000000");
+    let verdict = made.with("mem.stall.pct", "70.0").samples(4).verdict();
+    assert!(verdict.change[0].starts_with("raise the runner's memory limit"), "{:?}", verdict.change);
+}
+
+#[test]
+fn a_group_that_was_killed_is_named_and_not_its_last_process() {
+    let verdict = verdict(&fixture("oom-group"));
+    let says = &verdict.because[0];
+    assert!(
+        says.says.starts_with("the kernel killed all of /runner for memory at 2026-11-24T18:51:55.104Z"),
+        "{says:?}"
+    );
+    assert!(says.says.contains("the largest hog (62 MiB resident)"), "{says:?}");
+    assert_eq!(says.lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [59, 64]);
+}
+
+#[test]
+fn advice_names_the_time_of_what_is_to_be_looked_at() {
+    // Not that of the stop, three seconds later.
+    let paused = verdict(&fixture("held"));
+    let gap = "between 2026-11-24T18:54:45.989Z and 2026-11-24T18:55:05.602Z";
+    assert!(paused.change[0].contains(gap), "{:?}", paused.change);
+    let silent = verdict(&fixture("power-cut"));
+    let silence = "between 2026-11-24T19:04:24.205Z and 2026-11-24T19:04:25.205Z";
+    assert!(silent.change[0].contains(silence), "{:?}", silent.change);
 }

@@ -199,6 +199,15 @@ impl<'r> Evidence<'r> {
         Some((lowest, self.life.whole.as_ref()?.high(High::MemTotal)?))
     }
 
+    /// What the own cgroup had lately and its `memory.high`, KiB, where it was at that mark and not at its limit: above it the kernel
+    /// slows down whoever allocates, and kills nobody.
+    #[must_use]
+    pub fn at_high(&self) -> Option<(i64, i64)> {
+        let (current, high) = (self.high(High::MemCurrent)?, self.high(High::MemHigh)?);
+        let is_below_limit = self.high(High::MemMax).is_none_or(|max| high < max);
+        (high > 0 && current >= high / 10 * 9 && is_below_limit).then_some((current, high))
+    }
+
     /// What is to be said where the run's beginning is not there.
     #[must_use]
     pub fn lost_beginning(&self) -> Option<Reason> {

@@ -16,6 +16,14 @@ pub(super) fn size(kib: i64) -> String {
     }
 }
 
+/// A number of things: `1 line`, `2 lines`.
+pub(super) fn count(number: impl Into<i128>, thing: &str) -> String {
+    match number.into() {
+        1 => format!("1 {thing}"),
+        number => format!("{number} {thing}s"),
+    }
+}
+
 /// Milliseconds: `250 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`.
 pub(super) fn time(ms: i64) -> String {
     match ms {

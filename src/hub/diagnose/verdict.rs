@@ -154,7 +154,7 @@ pub fn judge(runner: &Runner) -> Option<Verdict> {
         but: but(&evidence, &primary),
         contributing: contributing(&evidence, &others),
         ruled_out: ruled_out(&others),
-        change: advice::advice(&evidence, primary.cause).iter().map(|text| harmless(text)).collect(),
+        change: advice::advice(&evidence, &primary).iter().map(|text| harmless(text)).collect(),
         ending: evidence.ending,
         first_ms: life.first.at_ms(),
         last_ms,

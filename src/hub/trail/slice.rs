@@ -62,6 +62,8 @@ readings! {
     MemCurrent,
     /// `mem.max`, KiB.
     MemMax,
+    /// `mem.high`, KiB.
+    MemHigh,
     /// `mem.peak`, KiB.
     MemPeak,
     /// `mem.anon`, KiB.
@@ -183,6 +185,7 @@ const KEPT: &[(&Field, &[Goes])] = &[
     (field::MEM_USED, &[Goes::High(High::MemUsed)]),
     (field::MEM_CURRENT, &[Goes::High(High::MemCurrent), Goes::Last(Last::MemCurrent)]),
     (field::MEM_MAX, &[Goes::High(High::MemMax)]),
+    (field::MEM_HIGH, &[Goes::High(High::MemHigh)]),
     (field::MEM_PEAK, &[Goes::High(High::MemPeak)]),
     (field::MEM_ANON, &[Goes::High(High::MemAnon)]),
     (field::MEM_SHMEM, &[Goes::High(High::MemShmem)]),

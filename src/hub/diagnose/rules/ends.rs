@@ -122,7 +122,7 @@ fn calm(evidence: &Evidence<'_>, worst: Worst, points: i64, case: &mut Case) {
     let says = if worst.score < AILS {
         format!("nothing ailed it: {figures}")
     } else {
-        format!("what ailed it was not its end ({}): {figures}", worst.has())
+        format!("what else there was is too weak to be its end ({}): {figures}", worst.has())
     };
     case.add(points, says, &evidence.lately_lines());
 }

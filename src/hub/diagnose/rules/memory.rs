@@ -37,6 +37,10 @@ pub(crate) fn thrash(evidence: &Evidence<'_>) -> Case {
         without_pressure(evidence, &mut case);
         return case.done();
     }
+    if let Some((current, high)) = evidence.at_high() {
+        let figure = format!("its cgroup had {} and is slowed down from {} on (mem.high)", size(current), size(high));
+        case.add(0, figure, &lines);
+    }
     if let Some(told) = evidence.within(35_000).find(|one| is_pressure(one, "memory", "psi")) {
         case.add(5, "a pressure trigger of memory fired".to_owned(), &[told.mark]);
     }

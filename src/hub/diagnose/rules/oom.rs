@@ -1,6 +1,7 @@
 //! OOM kills: whose memory ran out, and whether that was the end.
 
 mod counters;
+mod group;
 
 use crate::hub::trail::happening::{AgentState, Happening, Scope, What};
 use crate::hub::trail::slice::{High, Low, Mark};
@@ -37,13 +38,13 @@ pub(crate) struct Oom<'e> {
     pub(crate) victim: Option<Victim<'e>>,
     /// A counter moved, or the message is of this run for sure.
     pub(crate) is_proven: bool,
-    /// Where only counts tell it: the last sample that does not have it.
-    pub(crate) after: Option<Mark>,
+    /// Where it begins: where only counts tell it, the last sample that does not have it; of a group the first line of it.
+    pub(crate) from: Option<Mark>,
     /// How many kills the counters have.
     pub(crate) kills: i64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Victim<'e> {
     pub(crate) comm: &'e str,
     pub(crate) adj: Option<i16>,
@@ -61,7 +62,7 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
     let Some(told) = told else {
         let Counted { kind, mark, after } = counted?;
         let is_proven = kind != Cause::SidecarOom || is_surely_anothers(evidence, mark);
-        return Some(Oom { kind, mark, victim: None, is_proven, after, kills: kills.max(1) });
+        return Some(Oom { kind, mark, victim: None, is_proven, from: after, kills: kills.max(1) });
     };
     let What::Kill { scope, victim, adj, rss_kb, cgroup, .. } = &told.what else { return None };
     let (kind, is_whose_known) = match scope {
@@ -70,12 +71,14 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
         None => (counted.map_or(Cause::GuestOom, |counted| counted.kind), true),
     };
     let has_start = evidence.about().is_some_and(|about| about.boot_ms.is_some());
+    let victim = Victim { comm: victim, adj: *adj, rss_kb: *rss_kb, cgroup };
+    let group = (kind == Cause::OomGroup).then(|| group::of(evidence, told.mark, cgroup));
     Some(Oom {
         kind,
         mark: told.mark,
-        victim: Some(Victim { comm: victim, adj: *adj, rss_kb: *rss_kb, cgroup }),
+        victim: Some(group.as_ref().and_then(|group| group.largest(&victim)).unwrap_or(victim)),
         is_proven: is_whose_known && (has_start || counted.is_some()),
-        after: None,
+        from: group.map(|group| group.first),
         kills: kills.max(1),
     })
 }
@@ -188,13 +191,13 @@ fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
     let (points, how) = fatality(evidence, oom);
     let age = evidence.age_ms(oom.mark).map_or_else(|| "shortly".to_owned(), time);
     let often = if oom.kills > 1 { format!(" ({} kills in all)", oom.kills) } else { String::new() };
-    let lines: Vec<Mark> = oom.after.into_iter().chain([oom.mark]).collect();
+    let lines: Vec<Mark> = oom.from.into_iter().filter(|from| *from != oom.mark).chain([oom.mark]).collect();
     case.add(points, format!("{}, {age} before the end{often}; {how}", who(oom)), &lines);
     let is_wide = |after: Mark| {
         let window = oom.mark.at_ms().zip(after.at_ms()).map(|(to, from)| to.saturating_sub(from));
         window.is_some_and(|window| window > FATAL_MS.max(3 * evidence.interval_ms))
     };
-    if oom.after.is_some_and(is_wide) {
+    if oom.from.is_some_and(is_wide) {
         case.at_most(60);
         case.less(0, "when it was is not known better: the samples in between are not there".to_owned(), &lines);
     }
@@ -212,7 +215,7 @@ fn who(oom: &Oom<'_>) -> String {
     let when = |mark: Mark| mark.at_ms().map_or_else(|| format!("line {}", mark.seq), at);
     let Some(victim) = &oom.victim else {
         let to = when(oom.mark);
-        return match oom.after {
+        return match oom.from {
             Some(after) => {
                 format!("an OOM counter rose: the kernel killed for memory between {} and {to}", when(after))
             }
@@ -220,6 +223,14 @@ fn who(oom: &Oom<'_>) -> String {
         };
     };
     let rss = victim.rss_kb.map_or_else(String::new, |kb| format!(" ({} resident)", size(i64::from(kb))));
+    if oom.kind == Cause::OomGroup {
+        let group = if victim.cgroup.is_empty() { "the group" } else { victim.cgroup };
+        let when = when(oom.mark);
+        return format!(
+            "the kernel killed all of {group} for memory at {when} (memory.oom.group), the largest {}{rss}",
+            victim.comm
+        );
+    }
     let cgroup = if victim.cgroup.is_empty() { String::new() } else { format!(" in {}", victim.cgroup) };
     format!("the kernel killed {}{rss}{cgroup} for memory at {}", victim.comm, when(oom.mark))
 }

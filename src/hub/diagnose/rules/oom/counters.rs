@@ -73,7 +73,8 @@ fn is_of_move(mark: Mark, from: Mark, to: Mark) -> bool {
     from.seq < mark.seq && mark.seq <= to.seq || is_together(to, mark)
 }
 
-fn is_together(one: Mark, other: Mark) -> bool {
+/// Whether two lines can be of one kill.
+pub(super) fn is_together(one: Mark, other: Mark) -> bool {
     match one.at_ms().zip(other.at_ms()) {
         Some((one, other)) => one.abs_diff(other) <= TOGETHER_MS,
         None => one.seq.abs_diff(other.seq) <= 10,
