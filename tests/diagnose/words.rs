@@ -1,10 +1,13 @@
 //! What a verdict says beside its cause: what is not known, when it was, what to do.
 
+use runner_vitals::hub::diagnose::Format;
 use runner_vitals::hub::diagnose::cause::Cause::*;
+use runner_vitals::hub::diagnose::text::Look;
 use runner_vitals::hub::diagnose::verdict::{Confidence, Said, Verdict};
 
 use crate::made::{Made, is};
-use crate::support::{fixture, verdict};
+use crate::page::page;
+use crate::support::{fixture, printed, verdict};
 use crate::trails::TRAILS;
 
 fn has(said: &[Said], text: &str) -> bool {
@@ -162,11 +165,8 @@ fn a_brake_is_told_as_one() {
 fn a_group_that_was_killed_is_named_and_not_its_last_process() {
     let verdict = verdict(&fixture("oom-group"));
     let says = &verdict.because[0];
-    assert!(
-        says.says.starts_with("the kernel killed all of /runner for memory at 2026-11-24T18:51:55.104Z"),
-        "{says:?}"
-    );
-    assert!(says.says.contains("the largest hog (62 MiB resident)"), "{says:?}");
+    let group = "the kernel killed all of /runner, the largest of it hog (62 MiB resident), for memory at 2026-11-24T18:51:55.104Z";
+    assert!(says.says.starts_with(group), "{says:?}");
     assert_eq!(says.lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [59, 64]);
 }
 
@@ -179,4 +179,54 @@ fn advice_names_the_time_of_what_is_to_be_looked_at() {
     let silent = verdict(&fixture("power-cut"));
     let silence = "between 2026-11-24T19:04:24.205Z and 2026-11-24T19:04:25.205Z";
     assert!(silent.change[0].contains(silence), "{:?}", silent.change);
+}
+
+fn text(trail: &str, look: Look) -> String {
+    printed(Format::Text, false, trail.as_bytes(), look).0
+}
+
+/// Where some texts stand.
+fn places(all: &str, texts: &[&str]) -> Vec<usize> {
+    texts.iter().map(|text| all.find(text).unwrap_or_else(|| panic!("no {text}: {all}"))).collect()
+}
+
+#[test]
+fn what_it_was_not_comes_before_what_to_change() {
+    let trail = fixture("panic-on-oom");
+    let told = places(&text(&trail, Look::Plain), &["\n  because", "\n  but", "\n  not", "\n  change"]);
+    assert!(told.is_sorted(), "{told:?}");
+    let drawn =
+        places(&page(&trail), &["<h3>Why", "<h3>What leaves it open", "<h3>What it was not", "<h3>What to change"]);
+    assert!(drawn.is_sorted(), "{drawn:?}");
+}
+
+#[test]
+fn what_is_no_trouble_does_not_look_like_one() {
+    let ended = |how: &str| Made::started("").samples(20).stop(&format!("reason={how} samples=20")).text().to_owned();
+    for (trail, colour, class) in [
+        (ended("sigterm"), "1;32", "calm"),
+        (ended("job_exit job.exit=0"), "1;32", "calm"),
+        (ended("job_exit job.exit=3"), "1;34", "low"),
+        (fixture("power-cut"), "1;31", "high"),
+        (fixture("held"), "1;33", "medium"),
+    ] {
+        let told = text(&trail, Look::Coloured);
+        assert!(told.lines().next().unwrap().contains(&format!("\u{1b}[{colour}m")), "{told:?}");
+        assert!(page(&trail).contains(&format!("<header class=\"{class}\">")), "{class}");
+    }
+}
+
+#[test]
+fn one_is_one() {
+    let one = Made::started("").event("start", "interval.ms=5000").without_first(1);
+    let told = text(one.text(), Look::Plain);
+    assert!(told.contains("run made, 1 line over") && told.contains("the line before 2026-"), "{told}");
+    let all = printed(Format::Text, true, fixture("idle").as_bytes(), Look::Plain).0;
+    assert!(all.contains("\n1 runner\n"), "{all}");
+}
+
+#[test]
+fn a_gap_next_to_the_end_has_its_name() {
+    let names = page(&fixture("held")).matches("<text class=\"named\"").count();
+    assert!(names >= 6, "in each chart: {names}");
 }

@@ -29,6 +29,7 @@ use crate::hub::trail::film::{Film, Reel};
 use crate::hub::trail::{Read, Runner};
 
 use super::table::Table;
+use super::units::count;
 use super::verdict::{self, Verdict};
 use charts::Tells;
 use markup::Markup;
@@ -147,7 +148,7 @@ impl Page {
                 page.text(&format!("{}: {}", only.verdict.runner, only.verdict.cause.name()));
             }
             _ => {
-                page.text(&format!("{} runners", rows.len()));
+                page.text(&count(rows.len() as u64, "runner"));
             }
         }
         page.tag("</title>\n<style>\n").tag(STYLE).tag("</style>\n</head>\n<body>\n");
@@ -200,7 +201,7 @@ impl Part {
 fn foot(page: &mut Markup, read: &Read) {
     let counts = read.counts;
     page.tag("<footer>\n<p>Made by <code>vitals-hub diagnose</code> ").text(env!("CARGO_PKG_VERSION")).tag(" of ");
-    page.number(counts.ours).tag(" lines of vitals; ").number(counts.broken).tag(" broken ones and ");
-    page.number(counts.overlong).tag(" that were too long were left out, ").number(counts.passed_over);
-    page.tag(" others passed over. All times are the guest's clock, UTC.</p>\n</footer>\n</body>\n</html>\n");
+    page.text(&count(counts.ours, "line")).tag(" of vitals. Left out: ").number(counts.broken).tag(" broken, ");
+    page.number(counts.overlong).tag(" too long; passed over: ").number(counts.passed_over);
+    page.tag(" others. All times are the guest's clock, UTC.</p>\n</footer>\n</body>\n</html>\n");
 }

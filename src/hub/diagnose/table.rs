@@ -7,8 +7,8 @@ use crate::hub::trail::Read;
 
 use super::cause::Cause;
 use super::text::{BOLD, Look, colour};
-use super::units::{at, harmless};
-use super::verdict::{Confidence, Verdict};
+use super::units::{at, count, harmless};
+use super::verdict::{Confidence, Hue, Verdict};
 
 /// What is kept of a verdict for its row.
 #[derive(Clone, Debug)]
@@ -17,6 +17,7 @@ pub(super) struct Row {
     pub(super) runner: String,
     pub(super) cause: Cause,
     pub(super) confidence: Confidence,
+    pub(super) hue: Hue,
     pub(super) score: i64,
     pub(super) says: String,
 }
@@ -35,6 +36,7 @@ impl Table {
             runner: verdict.runner.clone(),
             cause: verdict.cause,
             confidence: verdict.confidence,
+            hue: verdict.hue(),
             score: verdict.score,
             says: verdict.because.first().map_or_else(String::new, |said| said.says.clone()),
         });
@@ -55,7 +57,7 @@ impl Table {
         let longest = rows.iter().map(|row| row.runner.chars().count()).max().unwrap_or(0).min(60);
         for row in rows {
             let time = row.last_ms.map_or_else(|| "-".to_owned(), at);
-            let cause = look.paint(colour(row.confidence), &format!("{:<14}", row.cause.name()));
+            let cause = look.paint(colour(row.hue), &format!("{:<14}", row.cause.name()));
             let confidence = row.confidence.name();
             writeln!(
                 out,
@@ -63,9 +65,9 @@ impl Table {
                 row.runner, row.score, row.says
             )?;
         }
-        writeln!(out, "\n{}", look.paint(BOLD, &format!("{} runners", rows.len())))?;
-        for (cause, count) in totals(rows) {
-            writeln!(out, "{count:>7}  {:<14}  {}", cause.name(), cause.about())?;
+        writeln!(out, "\n{}", look.paint(BOLD, &count(rows.len() as u64, "runner")))?;
+        for (cause, died) in totals(rows) {
+            writeln!(out, "{died:>7}  {:<14}  {}", cause.name(), cause.about())?;
         }
         if let Some(partial) = &read.partial {
             writeln!(out, "{}", look.paint(BOLD, &format!("PARTIAL: {}", harmless(partial))))?;

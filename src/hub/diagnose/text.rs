@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use crate::hub::trail::Read;
 
 use super::evidence::Ending;
-use super::units::{at, harmless, time};
-use super::verdict::{Cited, Confidence, Other, Said, Verdict};
+use super::units::{at, count, harmless, time};
+use super::verdict::{Cited, Confidence, Hue, Other, Said, Verdict};
 
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,13 @@ impl Look {
 pub(super) const BOLD: &str = "1";
 const DIM: &str = "2";
 
-/// The colour of a surety.
-pub(super) const fn colour(confidence: Confidence) -> &'static str {
-    match confidence {
-        Confidence::High => "1;31",
-        Confidence::Medium => "1;33",
-        Confidence::Low => "1;34",
+/// The colour of a verdict.
+pub(super) const fn colour(hue: Hue) -> &'static str {
+    match hue {
+        Hue::Calm => "1;32",
+        Hue::Trouble(Confidence::High) => "1;31",
+        Hue::Trouble(Confidence::Medium) => "1;33",
+        Hue::Trouble(Confidence::Low) | Hue::Neutral => "1;34",
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) const fn colour(confidence: Confidence) -> &'static str {
 /// # Errors
 /// What writing gave.
 pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -> io::Result<()> {
-    let cause = look.paint(colour(verdict.confidence), verdict.cause.name());
+    let cause = look.paint(colour(verdict.hue()), verdict.cause.name());
     writeln!(
         out,
         "{}: {cause} ({} confidence, {} of 100)",
@@ -79,7 +80,7 @@ pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -
 pub(super) fn trail(verdict: &Verdict) -> String {
     let span = verdict.first_ms.zip(verdict.last_ms).map(|(first, last)| last.saturating_sub(first).max(0));
     let span = span.map_or_else(String::new, |span| format!(" over {}", time(span)));
-    let mut says = format!("run {}, {} lines{span}", verdict.run, verdict.lines);
+    let mut says = format!("run {}, {}{span}", verdict.run, count(verdict.lines, "line"));
     if verdict.missing_before > 0 {
         says += &format!(", {} before them not there", verdict.missing_before);
     }
@@ -125,9 +126,12 @@ fn contributing(others: &[Other], read: &Read, look: Look, out: &mut impl Write)
         writeln!(out, "  {}", look.paint(BOLD, "also"))?;
     }
     for other in others {
-        let says: Vec<String> =
-            other.because.iter().map(|said| format!("{}{}", said.says, cited(said, read, look))).collect();
-        writeln!(out, "    {} ({} of 100): {}", other.cause.name(), other.score, says.join("; "))?;
+        write!(out, "    {} ({} of 100)", other.cause.name(), other.score)?;
+        let before = if other.because.len() > 1 { "\n      " } else { ": " };
+        for said in &other.because {
+            write!(out, "{before}{}{}", said.says, cited(said, read, look))?;
+        }
+        writeln!(out)?;
     }
     Ok(())
 }

@@ -46,6 +46,29 @@ impl Confidence {
     }
 }
 
+/// How a verdict is coloured: what is no trouble does not look like one, however sure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hue {
+    /// It went as it should.
+    Calm,
+    /// Nothing of the runner's ended it: its job failed, or nothing is known.
+    Neutral,
+    /// A trouble, so sure.
+    Trouble(Confidence),
+}
+
+impl Verdict {
+    pub(super) const fn hue(&self) -> Hue {
+        match (self.cause, self.ending) {
+            (Cause::Finished, Ending::Finished { exit: None | Some(0), signal: None }) | (Cause::Stopped, _) => {
+                Hue::Calm
+            }
+            (Cause::Finished | Cause::Inconclusive, _) => Hue::Neutral,
+            _ => Hue::Trouble(self.confidence),
+        }
+    }
+}
+
 /// What happened to a runner. Every text in it is harmless to a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {

@@ -38,10 +38,11 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
     if case.score >= BUSY && evidence.ending == Ending::Silence {
         case.add(10, "it fell silent while this lasted".to_owned(), &[evidence.end]);
     }
-    if case.score <= BUSY {
+    let own = case.score;
+    others_have_it(evidence, &mut case);
+    if case.score == own && own <= BUSY {
         case.less(5, format!("{figure}; and nobody who was the worse for it, as in a parallel build"), &lines);
     }
-    others_have_it(evidence, &mut case);
     case.done()
 }
 

@@ -5,7 +5,7 @@ use crate::hub::trail::slice::{High, Last, Mean};
 use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::{Evidence, is_exhausted};
-use super::super::units::{pct, size};
+use super::super::units::{count, pct, size};
 use super::oom::is_pressure;
 
 /// All tasks wait for memory this part of the time: a stream of files through a full cgroup has 16 %, on an emulated CPU up to
@@ -53,9 +53,11 @@ fn without_pressure(evidence: &Evidence<'_>, case: &mut Case) {
     let Some((avail, total)) = memory else { return };
     let (stalls, refaults) = (evidence.growth(High::AllocStall), evidence.growth(High::Refault));
     let figure = format!(
-        "{} of {} available, {stalls} allocations had to wait, {refaults} pages were read again",
+        "{} of {} available, {} had to wait, {} read again",
         size(avail),
-        size(total)
+        size(total),
+        count(stalls, "allocation"),
+        count(refaults, "page")
     );
     if is_exhausted(avail, total) && stalls > 0 && refaults > 1000 {
         case.add(48, figure, &evidence.lately_lines());

@@ -227,7 +227,7 @@ fn who(oom: &Oom<'_>) -> String {
         let group = if victim.cgroup.is_empty() { "the group" } else { victim.cgroup };
         let when = when(oom.mark);
         return format!(
-            "the kernel killed all of {group} for memory at {when} (memory.oom.group), the largest {}{rss}",
+            "the kernel killed all of {group}, the largest of it {}{rss}, for memory at {when} (memory.oom.group)",
             victim.comm
         );
     }

@@ -7,7 +7,7 @@ use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence, is_exhausted};
 use super::super::ring;
-use super::super::units::{pct, size, time};
+use super::super::units::{count, pct, size, time};
 use super::oom;
 
 /// An agent for a single job ends this soon after its worker.
@@ -121,17 +121,17 @@ pub(crate) fn network_lost(evidence: &Evidence<'_>) -> Case {
     let lines = evidence.lately_lines();
     let dropped = evidence.growth(High::HttpDropped) + evidence.growth(High::LokiDropped);
     if dropped > 0 {
-        case.add(45, format!("its network sinks could not send {dropped} lines lately"), &lines);
+        case.add(45, format!("its network sinks could not send {} lately", count(dropped, "line")), &lines);
     }
     if let Some((one, error)) = failed_sink(evidence) {
         case.add(20, format!("a network sink failed: {error}"), &[one.mark]);
     }
     let (sent_again, span) = (evidence.growth(High::Retrans), evidence.lately_ms());
     let each_second = sent_again.saturating_mul(1000) / span;
-    let figure = format!("{sent_again} TCP segments were sent again in {}", time(span));
+    let figure = format!("{} sent again in {}", count(sent_again, "TCP segment"), time(span));
     let is_told = evidence.about().and_then(|about| about.tells_retrans) != Some(false);
     match each_second {
-        _ if !is_told => case.less(0, "the guest does not tell of TCP segments that were sent again".to_owned(), &[]),
+        _ if !is_told => case.less(0, "the guest does not tell of TCP segments sent again".to_owned(), &[]),
         5.. if sent_again >= 20 => case.add(25, figure, &lines),
         1.. if sent_again >= 10 => case.add(12, figure, &lines),
         _ => case.less(0, figure, &lines),
