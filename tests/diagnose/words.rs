@@ -128,6 +128,14 @@ fn silence_is_told_as_what_it_is() {
 }
 
 #[test]
+fn a_busy_guest_is_no_starved_one() {
+    let verdict = verdict(&fixture("cpu-busy"));
+    let out = verdict.ruled_out.iter().find(|other| other.cause == CpuStarved).unwrap();
+    assert!(has(&out.because, "CPUs busy 90.4 %; and nobody who was the worse for it"), "{out:#?}");
+    assert!(verdict.contributing.is_empty(), "{:#?}", verdict.contributing);
+}
+
+#[test]
 fn a_runner_that_is_told_to_stop_right_after_a_kill_was_not_well() {
     let verdict = verdict(&fixture("sigterm"));
     let says =
