@@ -95,16 +95,22 @@ fn a_kill_in_a_long_gap_is_not_surely_the_end() {
 #[test]
 fn who_ran_the_job_and_is_gone_is_not_the_end_of_the_job() {
     let gone = |made: Made| made.stop("reason=parent_exit samples=20");
-    let verdict = is(&gone(Made::started("").with("agent.state", "").samples(20)), Finished, Confidence::Low);
-    assert!(has(&verdict.but, "may have been killed"), "{verdict:#?}");
+    let verdict = is(&gone(Made::started("").with("agent.state", "").samples(20)), Inconclusive, Confidence::Low);
+    assert!(has(&verdict.because, "no line tells whether the job ended with it"), "{verdict:#?}");
+    assert!(
+        verdict.change[0].contains("what became of the process that started the probe at 2026-05-28"),
+        "{verdict:#?}"
+    );
     // Where its worker had ended, the job had.
     let agent =
         |made: Made, state| made.event("agent", &format!("comm=Runner.Worker role=worker state={state} pid=10"));
     let ended = agent(agent(Made::started(""), "appeared").samples(20), "vanished").samples(1);
-    is(&gone(ended), Finished, Confidence::Medium);
+    let verdict = is(&gone(ended), Finished, Confidence::Medium);
+    assert!(has(&verdict.but, "may have been killed"), "{verdict:#?}");
     // Where the agent is there still, it had not.
     let verdict = is(&gone(Made::started("").samples(20)), Inconclusive, Confidence::Low);
-    assert!(has(&verdict.because, "whether the job ended with it is not told"), "{verdict:#?}");
+    let ended = verdict.contributing.iter().find(|other| other.cause == Finished).unwrap();
+    assert_eq!(ended.score, 20, "{verdict:#?}");
     // A kill just then is why.
     let killed = Made::started("").samples(20).with("oom", 1).with("oom_kill", 1).with("vm.oom_kill", 1).sample();
     is(&gone(killed), CgroupOom, Confidence::Medium);

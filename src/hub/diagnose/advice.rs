@@ -58,6 +58,12 @@ fn of_cause(evidence: &Evidence<'_>, case: &Case) -> Vec<String> {
                 _ => signals::advice(None, None).into_iter().collect(),
             };
         }
+        Cause::Inconclusive if evidence.ending == Ending::Orphaned => {
+            format!(
+                "find out what became of the process that started the probe{}: of `runner-vitals exec` only a SIGKILL leaves this; where the probe was started with `&`, it is how a job ends",
+                when()
+            )
+        }
         Cause::Stopped | Cause::Inconclusive => return Vec::new(),
     };
     vec![says]

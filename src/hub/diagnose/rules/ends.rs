@@ -93,7 +93,7 @@ fn finished(evidence: &Evidence<'_>, worst: Worst) -> Case {
 /// job goes on without it. The agent tells which.
 fn orphaned(evidence: &Evidence<'_>, mut case: Case) -> Case {
     let says = "the process that the probe was to end with is gone, and no line tells how the job ended";
-    case.add(46, says.to_owned(), &[evidence.end]);
+    case.add(40, says.to_owned(), &[evidence.end]);
     let worker = evidence.life.happenings.iter().rev().find_map(|one| match &one.what {
         What::Agent { is_worker: true, state, .. } => Some((one.mark, *state)),
         _ => None,
@@ -101,7 +101,7 @@ fn orphaned(evidence: &Evidence<'_>, mut case: Case) -> Case {
     let is_there = evidence.last_sample().filter(|last| last.last(Last::AgentState).is_some());
     match (worker, is_there) {
         (Some((gone, AgentState::Vanished)), _) => {
-            case.add(14, "its worker had ended before".to_owned(), &[gone]);
+            case.add(20, "its worker had ended before".to_owned(), &[gone]);
         }
         (_, Some(last)) => {
             case.less(20, "the agent was there still, in the last sample".to_owned(), &[last.mark]);
@@ -188,10 +188,12 @@ fn are(samples: u32) -> String {
 
 fn inconclusive(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::Inconclusive);
-    case.add(41, "no cause has enough on its side".to_owned(), &[]);
     if evidence.ending == Ending::Orphaned {
-        let says = "the process that the probe was to end with is gone; whether the job ended with it is not told";
-        case.add(0, says.to_owned(), &[evidence.end]);
+        let says =
+            "the process that the probe was to end with is gone, and no line tells whether the job ended with it";
+        case.add(41, says.to_owned(), &[evidence.end]);
+    } else {
+        case.add(41, "no cause has enough on its side".to_owned(), &[]);
     }
     case
 }
