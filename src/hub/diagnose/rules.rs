@@ -15,11 +15,13 @@ use ends::Worst;
 /// What every rule says, the strongest first; of equals the one that [`Cause`] names first.
 #[must_use]
 pub fn cases(evidence: &Evidence<'_>) -> Vec<Case> {
+    let oom = oom::oom(evidence);
+    let oom = oom.as_ref();
     let mut cases = vec![
-        oom::rule(evidence, Cause::GuestOom),
-        oom::rule(evidence, Cause::CgroupOom),
-        oom::rule(evidence, Cause::SidecarOom),
-        oom::rule(evidence, Cause::OomGroup),
+        oom::rule(evidence, oom, Cause::GuestOom),
+        oom::rule(evidence, oom, Cause::CgroupOom),
+        oom::rule(evidence, oom, Cause::SidecarOom),
+        oom::rule(evidence, oom, Cause::OomGroup),
         memory::thrash(evidence),
         cpu::starved(evidence),
         cpu::stolen(evidence),

@@ -161,11 +161,10 @@ fn is_guest_short(evidence: &Evidence<'_>) -> bool {
     evidence.lowest_memory().is_some_and(|(lowest, total)| lowest < total / 10)
 }
 
-/// `guest_oom`, `cgroup_oom`, `sidecar_oom` or `oom_group`: one rule, four causes.
-pub(crate) fn rule(evidence: &Evidence<'_>, cause: Cause) -> Case {
+/// `guest_oom`, `cgroup_oom`, `sidecar_oom` or `oom_group`, given the last kill: one rule, four causes.
+pub(crate) fn rule(evidence: &Evidence<'_>, oom: Option<&Oom<'_>>, cause: Cause) -> Case {
     let mut case = Case::new(cause);
-    let oom = oom(evidence);
-    match &oom {
+    match oom {
         Some(oom) if oom.kind == cause => killed(evidence, oom, &mut case),
         Some(oom) => case.less(0, format!("the kernel's last kill was another: {}", oom.kind.name()), &[oom.mark]),
         None => {}
