@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::made::Made;
 use crate::stand_in::{Entry, Instead, StandIn};
-use crate::support::{fixture, verdict};
+use crate::support::{fixture, later, over, verdict};
 
 /// 2026-06-04T12:00:00Z.
 const BEGAN_NS: u64 = 1_780_574_400_000_000_000;
@@ -65,7 +65,7 @@ fn printed(loki: &StandIn, query: &str, more: impl FnOnce(&mut Args)) -> (String
     let mut args = Args { files: Vec::new(), loki, runner: None, all: false, format: Format::Text, html: None };
     more(&mut args);
     let (mut out, mut log) = (Vec::new(), Vec::new());
-    let code = run(&args, std::io::empty(), &mut out, &mut log, Look::Plain);
+    let code = run(&args, later(), std::io::empty(), &mut out, &mut log, Look::Plain);
     (String::from_utf8(out).unwrap(), String::from_utf8(log).unwrap(), code)
 }
 
@@ -101,7 +101,7 @@ fn pages_lose_nothing_and_repeat_nothing() {
         ("runner-oom", fixture("oom-cgroup")),
         ("runner-cut", fixture("power-cut")),
     ] {
-        let found = judge(runners.iter().find(|runner| runner.name == name).unwrap()).unwrap();
+        let found = judge(runners.iter().find(|runner| runner.name == name).unwrap(), &over()).unwrap();
         let of_file = verdict(&text);
         assert_eq!(
             (found.cause, found.score, found.lines, found.missing, found.last_ms, &found.change),
@@ -248,7 +248,7 @@ fn loki_that_is_not_there_is_unavailable() {
     let args = LokiArgs { loki: Some(url), pod: Some("r".to_owned()), ..LokiArgs::default() };
     let args = Args { files: Vec::new(), loki: args, runner: None, all: false, format: Format::Text, html: None };
     let mut log = Vec::new();
-    assert_eq!(run(&args, std::io::empty(), &mut Vec::new(), &mut log, Look::Plain), Code::Unavailable);
+    assert_eq!(run(&args, later(), std::io::empty(), &mut Vec::new(), &mut log, Look::Plain), Code::Unavailable);
     assert!(String::from_utf8(log).unwrap().contains("(4 times)"));
 }
 
@@ -338,7 +338,13 @@ fn a_cause_from_loki_is_that_of_a_file() {
     for name in ["oom-guest", "disk-full", "pids-full"] {
         let loki = StandIn::plain(entries("r", &fixture(name), 3));
         let (book, ..) = read(&settings(&loki), "{pod=\"r\"}");
-        let found: Vec<Cause> = book.into_runners().0.iter().filter_map(judge).map(|verdict| verdict.cause).collect();
+        let found: Vec<Cause> = book
+            .into_runners()
+            .0
+            .iter()
+            .filter_map(|runner| judge(runner, &over()))
+            .map(|verdict| verdict.cause)
+            .collect();
         assert_eq!(found, [verdict(&fixture(name)).cause]);
     }
 }

@@ -16,6 +16,7 @@ mod server;
 #[allow(dead_code, reason = "what other tests use of it")]
 mod probe;
 
+mod alive;
 mod chromium;
 mod documents;
 mod hostile;

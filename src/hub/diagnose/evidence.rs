@@ -5,6 +5,8 @@ use crate::hub::trail::happening::{Happening, What};
 use crate::hub::trail::life::{About, Life};
 use crate::hub::trail::slice::{High, Last, Low, Mark, Mean, Slice};
 
+use super::clock::{Clock, Looked};
+
 /// The interval of a probe that does not say it, ms.
 pub(super) const INTERVAL_MS: i64 = 5000;
 
@@ -24,6 +26,8 @@ pub enum Ending {
     },
     /// Nobody read its stdout any more.
     Unread,
+    /// Its next line is not due yet: it seems to live.
+    Alive,
 }
 
 /// The end of a runner as its lines show it.
@@ -37,6 +41,8 @@ pub struct Evidence<'r> {
     pub end: Mark,
     /// Time between two due samples.
     pub interval_ms: i64,
+    /// Up to when it was looked at, where its next line may yet come.
+    pub looked: Option<Looked>,
     /// Happenings of all of the runner's runs that a phase line told, in the order of their times.
     pub phases: Vec<&'r Happening>,
     /// The latest samples: the last two slices.
@@ -46,9 +52,9 @@ pub struct Evidence<'r> {
 }
 
 impl<'r> Evidence<'r> {
-    /// Looks at a runner; `None` when it has no run.
+    /// Looks at a runner at a time; `None` when it has no run.
     #[must_use]
-    pub fn of(runner: &'r Runner) -> Option<Self> {
+    pub fn of(runner: &'r Runner, clock: &Clock) -> Option<Self> {
         let (_, life) = runner.main()?;
         let of_others = runner.runs.iter().flat_map(|(_, life)| &life.happenings);
         let mut phases: Vec<&Happening> = of_others.filter(|one| matches!(one.what, What::Phase { .. })).collect();
@@ -61,11 +67,15 @@ impl<'r> Evidence<'r> {
             whole.fold(&slice);
             whole
         });
+        let interval_ms = life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000);
+        let ending = ending(stop, &phases, life);
+        let looked = clock.before_the_end(life.last, interval_ms).filter(|_| ending == Ending::Silence);
         Some(Self {
             life,
-            ending: ending(stop, &phases, life),
+            ending: if looked.is_some() { Ending::Alive } else { ending },
             end: stop.map_or(life.last, |stop| stop.mark),
-            interval_ms: life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000),
+            interval_ms,
+            looked,
             phases,
             lately,
             before: first.last(),

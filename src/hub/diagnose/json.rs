@@ -60,7 +60,7 @@ pub fn value(verdict: &Verdict, read: &Read) -> Value {
         "run": verdict.run,
         "runs": verdict.runs,
         "verdict": verdict.cause.name(),
-        "about": verdict.cause.about(),
+        "about": verdict.about(),
         "confidence": verdict.confidence.name(),
         "score": verdict.score,
         "ending": ending(verdict.ending),
@@ -85,6 +85,7 @@ const fn ending(ending: Ending) -> &'static str {
         Ending::Told => "told",
         Ending::Finished { .. } => "finished",
         Ending::Unread => "unread",
+        Ending::Alive => "alive",
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) const fn colour(confidence: Confidence) -> &'static str {
 /// # Errors
 /// What writing gave.
 pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -> io::Result<()> {
-    let cause = look.paint(colour(verdict.confidence), verdict.cause.name());
+    let cause = look.paint(colour(verdict.confidence), verdict.word());
     writeln!(
         out,
         "{}: {cause} ({} confidence, {} of 100)",
@@ -57,7 +57,7 @@ pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -
         verdict.confidence.name(),
         verdict.score
     )?;
-    writeln!(out, "  {}", verdict.cause.about())?;
+    writeln!(out, "  {}", verdict.about())?;
     writeln!(out, "  {}", trail(verdict))?;
     if let Some(partial) = &read.partial {
         writeln!(out, "  {}", look.paint(BOLD, &format!("PARTIAL: {}", harmless(partial))))?;
@@ -98,6 +98,12 @@ pub(super) fn death(verdict: &Verdict) -> String {
             format!("fell silent between {last} (the last line) and {} (when the next was due)", at(due))
         }
         (Ending::Silence, None) => format!("fell silent after {last}"),
+        (Ending::Alive, due) => {
+            format!(
+                "its lines go on: the last at {last}, the next is due at {}",
+                due.map_or_else(|| "an unknown time".to_owned(), at)
+            )
+        }
         (Ending::Told, _) => format!("was told to stop at {last}"),
         (Ending::Finished { .. }, _) => format!("finished at {last}"),
         (Ending::Unread, _) => format!("its lines were no longer read at {last}"),

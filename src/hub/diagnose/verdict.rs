@@ -6,6 +6,7 @@ use crate::hub::trail::slice::{Mark, Place};
 use super::advice;
 use super::case::{Case, Reason};
 use super::cause::Cause;
+use super::clock::Clock;
 use super::evidence::{Ending, Evidence};
 use super::rules;
 use super::units::harmless;
@@ -77,7 +78,7 @@ pub struct Verdict {
     pub first_ms: Option<i64>,
     /// The last line that is there.
     pub last_ms: Option<i64>,
-    /// When the next would have been due; after a last word none is.
+    /// When the next is or would have been due; after a last word none is.
     pub next_due_ms: Option<i64>,
     /// Lines of the run that are there.
     pub lines: u64,
@@ -85,6 +86,33 @@ pub struct Verdict {
     pub missing: u64,
     /// Lines that came again.
     pub repeats: u64,
+}
+
+impl Verdict {
+    /// The cause as a person reads it: a runner that seems to live, and of which nothing is gone, is `alive`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if self.is_alive() { "alive" } else { self.cause.name() }
+    }
+
+    /// What that is, in a sentence.
+    #[must_use]
+    pub fn about(&self) -> &'static str {
+        match self.ending {
+            _ if self.is_alive() => "nothing has ended it so far",
+            _ if self.cause != Cause::Finished => self.cause.about(),
+            Ending::Finished { exit: Some(0), signal: None } => "the job ended with code 0",
+            Ending::Finished { exit: None, signal: None } => "the job ended; its code is not told",
+            Ending::Finished { .. } => "the job failed: it ended with another code than 0, or by a signal",
+            _ => self.cause.about(),
+        }
+    }
+
+    /// Whether it seems to live.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.ending == Ending::Alive && self.cause == Cause::Inconclusive
+    }
 }
 
 /// A sentence and the lines that it is of.
@@ -127,17 +155,17 @@ const TOLD_IN_TROUBLE: i64 = 74;
 /// Another cause this close behind leaves open which of them it was.
 const CLOSE: i64 = 5;
 
-/// Judges a runner. The same trail gives the same verdict. `None` when it has no run.
+/// Judges a runner at a time. The same trail gives the same verdict, once it is over. `None` when it has no run.
 #[must_use]
-pub fn judge(runner: &Runner) -> Option<Verdict> {
-    let evidence = Evidence::of(runner)?;
+pub fn judge(runner: &Runner, clock: &Clock) -> Option<Verdict> {
+    let evidence = Evidence::of(runner, clock)?;
     let (run, life) = runner.main()?;
     let mut cases = rules::cases(&evidence).into_iter();
     let primary = cases.next()?;
     let others: Vec<Case> = cases.collect();
     let score = surety(&evidence, &primary, &others);
     let last_ms = evidence.end.at_ms();
-    let next_due_ms = last_ms.filter(|_| evidence.ending == Ending::Silence);
+    let next_due_ms = last_ms.filter(|_| matches!(evidence.ending, Ending::Silence | Ending::Alive));
     Some(Verdict {
         runner: harmless(&runner.name),
         fleet: evidence.about().and_then(|about| about.fleet.as_deref()).map(harmless),
@@ -163,7 +191,7 @@ pub fn judge(runner: &Runner) -> Option<Verdict> {
 /// The score of the primary cause, less what leaves it open.
 fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
     let mut score = primary.score;
-    if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told) {
+    if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told | Ending::Alive) {
         score = score.min(TOLD_IN_TROUBLE);
     }
     let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);

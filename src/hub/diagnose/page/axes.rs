@@ -37,6 +37,7 @@ pub(super) fn death(axis: &Axis, life: &Life, verdict: &Verdict) -> Death {
         Ending::Told => "told to stop",
         Ending::Finished { .. } => "finished",
         Ending::Unread => "no longer read",
+        Ending::Alive => "the next is due",
     };
     let from = match axis.scale {
         Scale::Time => verdict.last_ms.unwrap_or(axis.to),

@@ -43,8 +43,8 @@ fn head(html: &mut Markup, verdict: &Verdict, nth: u32) {
     if let Some(fleet) = &verdict.fleet {
         html.tag(" <span class=\"fleet\">of ").text(fleet).tag("</span>");
     }
-    html.tag("</p>\n<h2 id=\"h").number(nth).tag("\">").text(verdict.cause.about()).tag("</h2>\n");
-    html.tag("<p class=\"sure\"><code>").text(verdict.cause.name()).tag("</code> <strong>");
+    html.tag("</p>\n<h2 id=\"h").number(nth).tag("\">").text(verdict.about()).tag("</h2>\n");
+    html.tag("<p class=\"sure\"><code>").text(verdict.word()).tag("</code> <strong>");
     html.text(verdict.confidence.name())
         .tag(" confidence</strong> ")
         .number(verdict.score)

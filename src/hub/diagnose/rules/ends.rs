@@ -5,6 +5,7 @@ use crate::hub::trail::slice::Mark;
 use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence};
+use super::super::units::at;
 use super::system::wellness;
 
 /// So few samples are only the first ones.
@@ -17,7 +18,7 @@ pub(crate) fn rules(evidence: &Evidence<'_>, worst: i64) -> Vec<Case> {
         finished(evidence, worst),
         outside(evidence, worst),
         no_vitals(evidence),
-        inconclusive(),
+        inconclusive(evidence),
     ]
 }
 
@@ -36,7 +37,7 @@ fn stopped(evidence: &Evidence<'_>, worst: i64) -> Case {
             }
         }
         Ending::Silence => case.less(0, "no line says that it was told to stop".to_owned(), &[evidence.end]),
-        Ending::Finished { .. } | Ending::Unread => {}
+        Ending::Finished { .. } | Ending::Unread | Ending::Alive => {}
     }
     case.done()
 }
@@ -81,6 +82,10 @@ fn outside(evidence: &Evidence<'_>, worst: i64) -> Case {
             return case;
         }
         Ending::Silence => return case,
+        Ending::Alive => {
+            case.less(0, "its lines go on".to_owned(), &[evidence.end]);
+            return case;
+        }
         Ending::Told | Ending::Finished { .. } => {
             case.less(0, "it had a last word".to_owned(), &[evidence.end]);
             return case;
@@ -106,6 +111,7 @@ fn no_vitals(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::NoVitals);
     let lines: &[Mark] = &[evidence.life.first, evidence.life.last];
     match evidence.life.whole.as_ref().map(|whole| whole.samples) {
+        None if evidence.ending == Ending::Alive => case.less(0, "a sample may yet come".to_owned(), lines),
         None => case.add(80, "there is no sample".to_owned(), lines),
         Some(samples) if samples <= FIRST_ONES && evidence.ending == Ending::Silence => {
             // Where the beginning is lost, it is not the first ones that are there.
@@ -117,8 +123,19 @@ fn no_vitals(evidence: &Evidence<'_>) -> Case {
     case.done()
 }
 
-fn inconclusive() -> Case {
+fn inconclusive(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::Inconclusive);
-    case.add(41, "no cause has enough on its side".to_owned(), &[]);
+    let (says, lines) = match evidence.looked {
+        None => ("no cause has enough on its side".to_owned(), Vec::new()),
+        Some(looked) if looked.is_asked => {
+            let says = format!("lines were asked for up to {}, when the next was not due yet", at(looked.at_ms));
+            (format!("{says}: it seems to have lived then"), vec![evidence.end])
+        }
+        Some(looked) => {
+            let says = format!("at {} the next line was not due yet, or could be on its way", at(looked.at_ms));
+            (format!("{says}: it seems to live"), vec![evidence.end])
+        }
+    };
+    case.add(41, says, &lines);
     case
 }

@@ -211,6 +211,7 @@ fn fatality(evidence: &Evidence<'_>, oom: &Oom<'_>) -> (i64, &'static str) {
         Ending::Silence if is_within(FATAL_MS.max(3 * evidence.interval_ms)) => (90, "silence follows"),
         Ending::Unread if is_within(FATAL_MS) => (80, "and then nobody read on"),
         Ending::Silence | Ending::Unread if is_within(TOLD_MS) => (55, "silence follows some time after"),
+        Ending::Alive if is_within(FATAL_MS) => (40, "whether the runner survived it is not seen yet"),
         Ending::Told if is_meant => {
             (30, "a process that is meant to be killed first, as those of a job are: the runner lives on")
         }
