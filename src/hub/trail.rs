@@ -15,6 +15,7 @@ mod join;
 pub mod life;
 pub mod loki;
 pub mod loki_json;
+mod parts;
 pub mod read;
 pub mod runners;
 pub mod seen;

@@ -529,6 +529,10 @@ fn the_host_stops_the_guest() {
 fn there_are_no_vitals() {
     is(&Made::started(""), NoVitals, Confidence::High);
     is(&Made::started("").sample(), NoVitals, Confidence::Medium);
+    // Where lines are broken, its samples can be among them.
+    let broken = Made { text: format!("{}RUNNER_VITALS ts= run=made\n", Made::started("").text), ..Made::started("") };
+    let verdict = is(&broken, NoVitals, Confidence::Low);
+    assert!(verdict.because[1].says.starts_with("broken lines stand beside them, 1 of them"), "{verdict:?}");
 }
 
 #[test]

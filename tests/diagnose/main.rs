@@ -20,6 +20,7 @@ mod alive;
 mod chromium;
 mod documents;
 mod hostile;
+mod inputs;
 mod loki;
 mod losses;
 mod made;

@@ -45,6 +45,8 @@ pub struct Evidence<'r> {
     pub looked: Option<Looked>,
     /// Happenings of all of the runner's runs that a phase line told, in the order of their times.
     pub phases: Vec<&'r Happening>,
+    /// Broken lines of vitals where its own stand.
+    pub broken: u64,
     /// The latest samples: the last two slices.
     lately: Option<Slice>,
     /// The samples right before those.
@@ -77,6 +79,7 @@ impl<'r> Evidence<'r> {
             interval_ms,
             looked,
             phases,
+            broken: runner.broken,
             lately,
             before: first.last(),
         })

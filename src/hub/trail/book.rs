@@ -65,6 +65,8 @@ pub struct Book {
     /// What could not be read, and why, where it is known that there is more.
     pub partial: Option<String>,
     pub(super) sources: Vec<String>,
+    /// Broken lines of ours by their source.
+    pub(super) broken_in: HashMap<u32, u64>,
     pub(super) lives: HashMap<Writer, Box<Life>>,
     pub(super) names: Names,
     twins: Twins,
@@ -203,8 +205,14 @@ impl Book {
         self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
     }
 
+    /// A line of ours of which a part is there.
+    pub(super) fn is_part(&mut self, place: Place) {
+        self.is_broken(place, "it is a part of a line, and the rest does not follow".to_owned());
+    }
+
     fn is_broken(&mut self, place: Place, error: String) {
         self.counts.broken += 1;
+        *self.broken_in.entry(place.source).or_default() += 1;
         if self.broken.len() < BROKEN_NAMED {
             self.broken.push(Broken { place, error });
         }

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::book::{Book, Origin};
-use super::entry::{Entry, LABELS, entry};
+use super::entry::{Entry, LABELS, bare, entry, is_ours};
 use super::slice::Place;
 
 /// What a document has in it.
@@ -82,21 +82,33 @@ impl Taker<'_> {
             self.page.oldest_ns = Some(self.page.oldest_ns.map_or(at, |oldest| oldest.min(at)));
             self.page.newest_ns = self.page.newest_ns.max(Some(at));
         }
-        match entry(value.line.as_bytes()) {
+        let broken = self.book.broken.len();
+        // Of an order in which the parts of a line follow each other nothing is known here.
+        let text;
+        let found = match entry(value.line.as_bytes()) {
+            Entry::Logged(logged) if logged.is_end => {
+                text = logged.text;
+                bare(&text)
+            }
+            Entry::Logged(logged) if is_ours(&logged.text) => Entry::Part,
+            Entry::Logged(_) => Entry::Other,
+            found => found,
+        };
+        match found {
             Entry::Ours(line, pod) => {
                 let origin = pod.map_or(origin, |pod| self.book.origin(Some(&pod)));
-                let broken = self.book.broken.len();
                 self.book.take(&line, origin, self.place);
-                // By that it is found in Loki.
-                if let Some((broken, at)) = self.book.broken.get_mut(broken).zip(value.at_ns) {
-                    broken.error = format!("entry of {}: {}", at_ns(at), broken.error);
-                }
             }
+            Entry::Part | Entry::Logged(_) => self.book.is_part(self.place),
             Entry::Mention => {
                 self.book.counts.mentions += 1;
                 self.book.counts.passed_over += 1;
             }
             Entry::Other => self.book.counts.passed_over += 1,
+        }
+        // By that it is found in Loki.
+        if let Some((broken, at)) = self.book.broken.get_mut(broken).zip(value.at_ns) {
+            broken.error = format!("entry of {}: {}", at_ns(at), broken.error);
         }
     }
 }
@@ -343,6 +355,21 @@ mod tests {
         let names: Vec<&str> = runners.iter().map(|runner| runner.name.as_str()).collect();
         assert_eq!(names, ["runner-1", "runner-2"]);
         assert_eq!((runners[0].runs[0].1.lines, runners[0].runs[0].1.repeats), (2, 2));
+    }
+
+    #[test]
+    fn parts_of_lines_are_told_and_not_taken_for_lines() {
+        let text = r#"{"data":{"result":[{"stream":{"pod":"r"},"values":[
+            ["9","2026-06-04T12:00:00Z stdout F 0000 load1=0.30"],
+            ["8","2026-06-04T12:00:00Z stdout P RUNNER_VITALS ts= run=aaaa seq=2 vm.mem.avail.kb=18"],
+            ["7","2026-06-04T12:00:00Z stdout F RUNNER_VITALS ts= run=aaaa seq=1 load1=0.30"]]}]}}"#;
+        let (book, read) = read_text(text);
+        read.unwrap();
+        assert_eq!((book.counts.ours, book.counts.broken, book.counts.passed_over), (1, 1, 1));
+        assert_eq!(
+            book.broken[0].error,
+            "entry of 1970-01-01T00:00:00.000000008Z: it is a part of a line, and the rest does not follow"
+        );
     }
 
     #[test]

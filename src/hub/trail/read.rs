@@ -7,8 +7,9 @@ use std::thread;
 use memchr::{memchr, memrchr};
 
 use super::book::{Book, Origin};
-use super::entry::{Entry, entry};
+use super::entry::{Entry, bare, entry, is_ours};
 use super::loki_json;
+use super::parts::Parts;
 use super::slice::Place;
 
 /// How much is read at a time.
@@ -40,10 +41,11 @@ fn lines(from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()>
     let (blocks, taken) = mpsc::sync_channel(AHEAD);
     thread::scope(|scope| {
         let reader = scope.spawn(move || blocks_of(from, &blocks));
-        let mut lines = Lines { source, line: 0 };
+        let mut lines = Lines { source, line: 0, parts: Parts::default() };
         for block in taken {
             lines.take(&block, book);
         }
+        lines.end(book);
         match reader.join() {
             Ok(ended) => ended.map(|overlong| book.counts.overlong += overlong),
             Err(_) => Err(io::Error::other("the reader failed")),
@@ -95,6 +97,7 @@ struct Block {
 struct Lines {
     source: u32,
     line: u32,
+    parts: Parts,
 }
 
 impl Lines {
@@ -107,7 +110,38 @@ impl Lines {
             rest = behind.get(1..).unwrap_or_default();
             let line = if end.is_none() { without_torn(line) } else { line };
             self.line = self.line.saturating_add(1);
-            one(line, Place { source: self.source, line: self.line }, book);
+            self.one(line, book);
+        }
+    }
+
+    fn one(&mut self, line: &[u8], book: &mut Book) {
+        if line.len() > LINE_BYTES {
+            book.counts.overlong += 1;
+            return;
+        }
+        if line.is_empty() {
+            return;
+        }
+        let (source, line_nr) = (self.source, self.line);
+        match entry(line.strip_suffix(b"\r").unwrap_or(line)) {
+            Entry::Logged(logged) => {
+                let taken = self.parts.take(logged, line_nr);
+                if let Some(line) = taken.lost {
+                    book.is_part(Place { source, line });
+                }
+                if let Some((text, line)) = taken.whole {
+                    one(bare(text.strip_suffix(b"\r").unwrap_or(&text)), Place { source, line }, book);
+                }
+            }
+            entry => one(entry, Place { source, line: line_nr }, book),
+        }
+    }
+
+    /// A part at the end is torn like a line that nothing ends.
+    fn end(self, book: &mut Book) {
+        for (text, line) in self.parts.rest() {
+            let whole = if is_ours(&text) { without_torn(&text) } else { &text };
+            one(bare(whole), Place { source: self.source, line }, book);
         }
     }
 }
@@ -121,12 +155,8 @@ fn without_torn(line: &[u8]) -> &[u8] {
     }
 }
 
-fn one(line: &[u8], place: Place, book: &mut Book) {
-    if line.len() > LINE_BYTES {
-        book.counts.overlong += 1;
-        return;
-    }
-    match entry(line.strip_suffix(b"\r").unwrap_or(line)) {
+fn one(entry: Entry<'_>, place: Place, book: &mut Book) {
+    match entry {
         Entry::Ours(line, pod) => {
             let origin = pod.map_or(Origin::default(), |pod| book.origin(Some(&pod)));
             book.take(&line, origin, place);
@@ -135,7 +165,8 @@ fn one(line: &[u8], place: Place, book: &mut Book) {
             book.counts.mentions += 1;
             book.counts.passed_over += 1;
         }
-        Entry::Other => book.counts.passed_over += u64::from(!line.is_empty()),
+        Entry::Other => book.counts.passed_over += 1,
+        Entry::Part | Entry::Logged(_) => book.is_part(place),
     }
 }
 
@@ -174,6 +205,33 @@ mod tests {
             (book.broken[0].place.line, book.broken[0].error.as_str()),
             (5, "byte 13: ts, run or seq is missing or malformed")
         );
+    }
+
+    #[test]
+    fn a_line_in_parts_is_one() {
+        let docker =
+            |text: &str| format!("{{\"log\":\"{text}\",\"stream\":\"stdout\",\"time\":\"2026-06-04T12:00:00Z\"}}\n");
+        let cri = |tag: &str, text: &str| format!("2026-06-04T12:00:00Z stdout {tag} {text}\n");
+        for text in [
+            [cri("P", "RUNNER_VITALS ts= run=k3x9 seq=1 vm.mem.avail.kb=18"), cri("F", "0000 load1=0.30")].concat(),
+            [docker("RUNNER_VITALS ts= run=k3x9 seq=1 vm.mem.avail.kb=18"), docker("0000 load1=0.30\\n")].concat(),
+            // The rest never came.
+            cri("P", "RUNNER_VITALS ts= run=k3x9 seq=1 vm.mem.avail.kb=180000 load1=0.30 cpu.bus"),
+        ] {
+            let book = book_of(text.as_bytes());
+            assert_eq!((book.counts.ours, book.counts.broken, book.counts.passed_over), (1, 0, 0), "{text}");
+            let (runners, _) = book.into_runners();
+            let whole = runners[0].runs[0].1.whole.clone().unwrap();
+            assert_eq!(whole.low(super::super::slice::Low::MemAvail), Some(180_000), "{text}");
+        }
+        let backwards = [
+            cri("F", "0000 load1=0.30").replace(":00Z", ":01Z"),
+            cri("P", "RUNNER_VITALS ts= run=k3x9 seq=2 vm.mem.avail.kb=18"),
+            cri("F", "RUNNER_VITALS ts= run=k3x9 seq=1 load1=0.30").replace(":00Z", ":00Z").replace("12:", "11:"),
+        ];
+        let book = book_of(backwards.concat().as_bytes());
+        assert_eq!((book.counts.ours, book.counts.broken, book.broken[0].place.line), (1, 1, 2));
+        assert_eq!(book.broken[0].error, "it is a part of a line, and the rest does not follow");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From runs to runners: a runner is what its name, its Pod or its boot says is one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::line::RunId;
 
@@ -15,6 +15,8 @@ pub struct Runner {
     pub name: String,
     /// Its runs, by their last lines; the last with samples is the one that dies.
     pub runs: Vec<(RunId, Box<Life>)>,
+    /// Broken lines of vitals in the sources that it stands in: anybody's, its own perhaps.
+    pub broken: u64,
 }
 
 impl Runner {
@@ -56,7 +58,7 @@ pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     let unnamed_in = count_unnamed(&groups);
     let runners = groups.into_iter().map(|(whose, mut runs)| {
         runs.sort_by(|(a_run, a), (b_run, b)| (a.last.at_ms(), a_run.as_str()).cmp(&(b.last.at_ms(), b_run.as_str())));
-        Runner { name: name(book, &unnamed_in, &whose), runs }
+        Runner { name: name(book, &unnamed_in, &whose), broken: broken(book, &runs), runs }
     });
     let mut runners: Vec<Runner> = runners.collect();
     runners.sort_by(|a, b| a.name.cmp(&b.name));
@@ -112,6 +114,15 @@ fn adopt_booted(groups: &mut BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) {
             groups.entry(owner.clone()).or_default().extend(runs);
         }
     }
+}
+
+fn broken(book: &Book, runs: &[(RunId, Box<Life>)]) -> u64 {
+    if book.broken_in.is_empty() {
+        return 0;
+    }
+    let ends = runs.iter().flat_map(|(_, life)| [life.first.place.source, life.last.place.source]);
+    let sources: BTreeSet<u32> = ends.collect();
+    sources.iter().filter_map(|source| book.broken_in.get(source)).sum()
 }
 
 /// How many runners without a name stand in each source.

@@ -11,6 +11,9 @@ use super::system::wellness;
 /// So few samples are only the first ones.
 const FIRST_ONES: u32 = 2;
 
+/// That there are no samples is not sure where lines are broken.
+const BROKEN: i64 = 49;
+
 /// The ends, given the strongest of the other cases.
 pub(crate) fn rules(evidence: &Evidence<'_>, worst: i64) -> Vec<Case> {
     vec![
@@ -119,6 +122,10 @@ fn no_vitals(evidence: &Evidence<'_>) -> Case {
             case.add(points, format!("there are {samples} samples, and then silence"), lines);
         }
         Some(samples) => case.less(0, format!("there are {samples} samples"), lines),
+    }
+    if case.score > 0 && evidence.broken > 0 {
+        case.at_most(BROKEN);
+        case.less(0, format!("broken lines stand beside them, {} of them: samples perhaps", evidence.broken), &[]);
     }
     case.done()
 }
