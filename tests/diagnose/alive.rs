@@ -92,9 +92,9 @@ fn an_agent_that_is_gone_is_told_while_its_guest_lives() {
 }
 
 /// What the program prints at a time, asked for a table.
-fn table(text: &str, now: i64, args: Args) -> String {
+fn table(text: &str, now: i64, args: &Args) -> String {
     let (mut out, mut log) = (Vec::new(), Vec::new());
-    let code = run(&args, ms(now), text.as_bytes(), &mut out, &mut log, Look::Plain);
+    let code = run(args, ms(now), text.as_bytes(), &mut out, &mut log, Look::Plain);
     assert_eq!(code, Code::Said, "{}", String::from_utf8_lossy(&log));
     String::from_utf8(out).unwrap()
 }
@@ -109,15 +109,15 @@ fn who_lives_is_no_death_in_the_totals() {
     let living = Made::started("runner.name=living").samples(40);
     let text = format!("{}{}", dead.text().replace("run=made", "run=dead"), living.text());
     let now = verdict(living.text()).last_ms.unwrap() + 2000;
-    let out = table(&text, now, args(Format::Text, true));
+    let out = table(&text, now, &args(Format::Text, true));
     let rows: Vec<&str> = out.lines().collect();
     assert!(rows[1].contains("  living  alive           low     41  at 2026-05-28T20:30:02.000Z the next"), "{out}");
     assert_eq!(rows[3], "2 runners, 1 of them alive");
     assert!(out.contains("      1  alive           nothing has ended it so far\n"), "{out}");
-    let json: Value = serde_json::from_str(&table(&text, now, args(Format::Json, false))).unwrap();
+    let json: Value = serde_json::from_str(&table(&text, now, &args(Format::Json, false))).unwrap();
     assert_eq!((&json[1]["verdict"], &json[1]["ending"]), (&"inconclusive".into(), &"alive".into()));
     assert_eq!(json[1]["next_due"], "2026-05-28T20:30:05.000Z");
-    let out = table(living.text(), now, args(Format::Text, false));
+    let out = table(living.text(), now, &args(Format::Text, false));
     assert!(out.starts_with("living: alive (low confidence, 41 of 100)\n  nothing has ended it"), "{out}");
     assert!(
         out.contains("  its lines go on: the last at 2026-05-28T20:30:00.000Z, the next is due at 2026-05-28T20:30:05"),
@@ -137,7 +137,7 @@ fn jobs_that_failed_are_counted_apart() {
         job("cccc", "reason=job_exit job.signal=15"),
         job("dddd", "reason=job_exit"),
     ];
-    let out = table(&text.concat(), 1_893_456_000_000, args(Format::Text, true));
+    let out = table(&text.concat(), 1_893_456_000_000, &args(Format::Text, true));
     for row in [
         "      2  finished        the job failed: it ended with another code than 0, or by a signal\n",
         "      1  finished        the job ended with code 0\n",

@@ -1,8 +1,15 @@
-//! What stands around lines in logs changes no verdict.
+//! What stands around lines in logs changes no verdict, and who is told from whom.
 
+use std::io;
+use std::path::Path;
+
+use runner_vitals::hub::diagnose::cause::Cause::{self, *};
+use runner_vitals::hub::diagnose::text::Look;
 use runner_vitals::hub::diagnose::verdict::Verdict;
+use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
 
-use crate::support::{fixture, verdict};
+use crate::made::Made;
+use crate::support::{fixture, later, verdict};
 use crate::trails::TRAILS;
 
 /// All of a verdict but where its lines stand.
@@ -47,4 +54,72 @@ fn lines_in_parts_are_whole_again() {
             assert_eq!(told(&verdict(&in_parts(&text, bytes, docker))), plain, "{name} {bytes}");
         }
     }
+}
+
+/// What the program prints of files, and on stderr.
+fn printed(files: &[&Path]) -> (String, String, Code) {
+    let files = files.iter().map(|path| path.to_path_buf()).collect();
+    let args = Args { files, loki: LokiArgs::default(), runner: None, all: true, format: Format::Text, html: None };
+    let (mut out, mut log) = (Vec::new(), Vec::new());
+    let code = run(&args, later(), io::empty(), &mut out, &mut log, Look::Plain);
+    (String::from_utf8(out).unwrap(), String::from_utf8(log).unwrap(), code)
+}
+
+#[test]
+fn logs_of_one_name_in_two_folders_are_two_runners() {
+    let dir = tempfile::tempdir().unwrap();
+    for (folder, name) in [("ns_a_1/runner", "oom-guest"), ("ns_b_2/runner", "power-cut")] {
+        let folder = dir.path().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("0.log"), fixture(name)).unwrap();
+    }
+    let (out, ..) = printed(&[dir.path()]);
+    assert!(
+        out.contains("  ns_a_1/runner/0  guest_oom ") && out.contains("  ns_b_2/runner/0  outside_guest "),
+        "{out}"
+    );
+}
+
+/// A probe of its own, in the same runner.
+fn sidecar(made: &Made) -> String {
+    made.text().replace("run=made", "run=side").replace(" agent.state=S", "").replace(" agent.wait.ms=40", "")
+}
+
+fn killed(made: Made) -> Made {
+    let made = made.event("kmsg.oom", "scope=cgroup victim.comm=node victim.adj=0 cgroup=/runner kts=125");
+    made.with("oom_kill", 1).with("vm.oom_kill", 1).event("oom", "source=own delta=1 kmsg=agrees")
+}
+
+#[test]
+fn two_probes_of_one_runner_are_one_death() {
+    let begun = || Made::started("runner.name=r").samples(12);
+    let dies = killed(begun());
+    let lives_on = begun().samples(8).stop("reason=sigterm");
+    let is = |text: &str, runner: (Cause, &str), other: Option<(Cause, &str)>| {
+        let found = verdict(text);
+        assert_eq!((found.runner.as_str(), found.cause, found.run.as_str()), ("r", runner.0, runner.1), "{found:#?}");
+        let beside: Vec<(Cause, &str)> = found.beside.iter().map(|one| (one.cause, one.run.as_str())).collect();
+        assert_eq!(beside, other.into_iter().collect::<Vec<_>>(), "{found:#?}");
+        found
+    };
+    // Both see the agent: what ended one of them ended the runner, however long the other goes on.
+    let both = |one: &str, other: &str| format!("{one}{}", other.replace("run=made", "run=side"));
+    is(&both(dies.text(), lives_on.text()), (CgroupOom, "made"), Some((Stopped, "side")));
+    let found = is(&both(lives_on.text(), dies.text()), (CgroupOom, "side"), Some((Stopped, "made")));
+    assert!(found.beside[0].says().starts_with("run made of another probe: stopped ("), "{found:?}");
+    // Of two that were well the last to speak is told.
+    is(&both(begun().text(), lives_on.text()), (Stopped, "side"), Some((OutsideGuest, "made")));
+    // Only one sees the agent: the other's end is not the runner's.
+    is(&format!("{}{}", lives_on.text(), sidecar(&dies)), (Stopped, "made"), None);
+    is(&format!("{}{}", dies.text(), sidecar(&lives_on)), (CgroupOom, "made"), None);
+    // A probe that begins again where another ended is a later run of the same.
+    let found = is(&behind(&dies), (OutsideGuest, "more"), None);
+    assert_eq!(found.runs, 2);
+}
+
+/// The same trail, and another run behind it.
+fn behind(made: &Made) -> String {
+    let later =
+        Made::new().wait(200_000).event("start", "runner.name=r interval.ms=5000 uptime.ms=260000 psi=on").samples(12);
+    format!("{}{}", made.text(), later.text().replace("run=made", "run=more"))
 }

@@ -54,10 +54,10 @@ pub struct Evidence<'r> {
 }
 
 impl<'r> Evidence<'r> {
-    /// Looks at a runner at a time; `None` when it has no run.
+    /// Looks at one of a runner's runs at a time; `None` when it has no such run.
     #[must_use]
-    pub fn of(runner: &'r Runner, clock: &Clock) -> Option<Self> {
-        let (_, life) = runner.main()?;
+    pub fn of(runner: &'r Runner, at: usize, clock: &Clock) -> Option<Self> {
+        let (_, life) = runner.runs.get(at)?;
         let of_others = runner.runs.iter().flat_map(|(_, life)| &life.happenings);
         let mut phases: Vec<&Happening> = of_others.filter(|one| matches!(one.what, What::Phase { .. })).collect();
         phases.sort_by_key(|one| one.mark.at_ms());

@@ -173,7 +173,7 @@ impl Page {
 
 impl Part {
     fn of(runner: &Runner, verdict: &Verdict) -> Option<Self> {
-        let (_, life) = runner.main()?;
+        let (_, life) = runner.runs.get(verdict.at)?;
         let axes = axes::axes(life, verdict);
         let cited = verdict.because.iter().chain(verdict.contributing.iter().flat_map(|other| &other.because));
         let cited = cited.flat_map(|said| &said.lines).map(|line| line.seq);

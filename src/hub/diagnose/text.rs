@@ -6,7 +6,7 @@ use crate::hub::trail::Read;
 
 use super::evidence::Ending;
 use super::units::{at, harmless, time};
-use super::verdict::{Cited, Confidence, Other, Said, Verdict};
+use super::verdict::{Beside, Cited, Confidence, Other, Said, Verdict};
 
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -
     writeln!(out, "  {}", death(verdict))?;
     section("because", &verdict.because, read, look, out)?;
     contributing(&verdict.contributing, read, look, out)?;
+    beside(&verdict.beside, look, out)?;
     ruled_out(&verdict.ruled_out, look, out)?;
     if !verdict.change.is_empty() {
         writeln!(out, "  {}", look.paint(BOLD, "change"))?;
@@ -85,8 +86,9 @@ pub(super) fn trail(verdict: &Verdict) -> String {
     if verdict.repeats > 0 {
         says += &format!(", {} repeated", verdict.repeats);
     }
-    if verdict.runs > 1 {
-        says += &format!("; the last of {} runs", verdict.runs);
+    let in_turn = verdict.runs.saturating_sub(verdict.beside.len());
+    if in_turn > 1 {
+        says += &format!("; the last of {in_turn} runs");
     }
     says
 }
@@ -129,6 +131,16 @@ fn contributing(others: &[Other], read: &Read, look: Look, out: &mut impl Write)
         let says: Vec<String> =
             other.because.iter().map(|said| format!("{}{}", said.says, cited(said, read, look))).collect();
         writeln!(out, "    {} ({} of 100): {}", other.cause.name(), other.score, says.join("; "))?;
+    }
+    Ok(())
+}
+
+fn beside(all: &[Beside], look: Look, out: &mut impl Write) -> io::Result<()> {
+    if !all.is_empty() {
+        writeln!(out, "  {}", look.paint(BOLD, "beside it"))?;
+    }
+    for one in all {
+        writeln!(out, "    {}", one.says())?;
     }
     Ok(())
 }

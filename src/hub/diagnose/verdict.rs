@@ -9,7 +9,7 @@ use super::cause::Cause;
 use super::clock::Clock;
 use super::evidence::{Ending, Evidence};
 use super::rules;
-use super::units::harmless;
+use super::units::{at, harmless};
 
 /// How sure a verdict is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,10 @@ pub struct Verdict {
     pub fleet: Option<String>,
     /// The run whose end is the runner's.
     pub run: String,
+    /// Its place among the runner's runs.
+    pub at: usize,
+    /// What the runs of other probes show that ran beside it in the same runner.
+    pub beside: Vec<Beside>,
     /// How many runs the runner has.
     pub runs: usize,
     /// The primary cause.
@@ -115,6 +119,35 @@ impl Verdict {
     }
 }
 
+/// What the run of another probe shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The run.
+    pub run: String,
+    /// The primary cause by its lines.
+    pub cause: Cause,
+    /// What that is called: its name, or that it lives.
+    pub word: &'static str,
+    /// 0 to 100.
+    pub score: i64,
+    /// Its last line, milliseconds since 1970.
+    pub last_ms: Option<i64>,
+}
+
+impl Beside {
+    fn of(verdict: &Verdict) -> Self {
+        let (cause, word) = (verdict.cause, verdict.word());
+        Self { run: verdict.run.clone(), cause, word, score: verdict.score, last_ms: verdict.last_ms }
+    }
+
+    /// In a sentence.
+    #[must_use]
+    pub fn says(&self) -> String {
+        let last = self.last_ms.map_or_else(|| "an unknown time".to_owned(), at);
+        format!("run {} of another probe: {} ({} of 100), its last line at {last}", self.run, self.word, self.score)
+    }
+}
+
 /// A sentence and the lines that it is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
@@ -158,8 +191,19 @@ const CLOSE: i64 = 5;
 /// Judges a runner at a time. The same trail gives the same verdict, once it is over. `None` when it has no run.
 #[must_use]
 pub fn judge(runner: &Runner, clock: &Clock) -> Option<Verdict> {
-    let evidence = Evidence::of(runner, clock)?;
-    let (run, life) = runner.main()?;
+    let mut all: Vec<Verdict> = runner.side_by_side().into_iter().filter_map(|at| of_run(runner, at, clock)).collect();
+    let is_end = |verdict: &Verdict| is_trouble(verdict.cause) && verdict.confidence >= Confidence::Medium;
+    // Of what ended a probe the others can know nothing; of those that know nothing the last to speak knows most.
+    let worst = (0..all.len()).max_by_key(|at| all.get(*at).filter(|one| is_end(one)).map(|one| one.score))?;
+    let mut verdict = all.remove(worst);
+    verdict.beside = all.iter().map(Beside::of).collect();
+    Some(verdict)
+}
+
+/// Judges one of a runner's runs.
+fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
+    let evidence = Evidence::of(runner, at, clock)?;
+    let (run, life) = runner.runs.get(at)?;
     let mut cases = rules::cases(&evidence).into_iter();
     let primary = cases.next()?;
     let others: Vec<Case> = cases.collect();
@@ -170,6 +214,8 @@ pub fn judge(runner: &Runner, clock: &Clock) -> Option<Verdict> {
         runner: harmless(&runner.name),
         fleet: evidence.about().and_then(|about| about.fleet.as_deref()).map(harmless),
         run: run.as_str().to_owned(),
+        at,
+        beside: Vec::new(),
         runs: runner.runs.len(),
         cause: primary.cause,
         score,

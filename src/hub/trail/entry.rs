@@ -247,7 +247,7 @@ mod tests {
         ];
         for text in cases {
             let found = match entry(text.as_bytes()) {
-                Entry::Logged(logged) => bare(&logged.text.into_owned()) == Entry::Mention,
+                Entry::Logged(logged) => bare(&logged.text) == Entry::Mention,
                 found => found == Entry::Mention,
             };
             assert!(found, "{text}");

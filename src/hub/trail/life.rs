@@ -6,10 +6,13 @@ use crate::line::field;
 use super::book::Writer;
 use super::happening::{self, Happening, What};
 use super::seen::SeenSeqs;
-use super::slice::{Mark, Slice};
+use super::slice::{High, Last, Mark, Slice};
 
 /// Samples of so long are folded into one slice.
 const SLICE_MS: i64 = 12_000;
+
+/// Runs that are there together for so long are those of two probes, ms.
+const BESIDE_MS: i64 = 10_000;
 
 /// How many slices are kept, the latest: a minute where samples are close, else as many samples.
 const SLICES: usize = 5;
@@ -187,6 +190,24 @@ impl Life {
             let span = whole.mark.at_ms()?.saturating_sub(whole.first.at_ms()?);
             (due > 0 && span > 0).then(|| span / due)
         })
+    }
+
+    /// Whether two runs with samples were there at the same time, for longer than one that begins again where another ended.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let spans = |life: &Self| life.whole.as_ref().and_then(|_| life.first.at_ms().zip(life.last.at_ms()));
+        spans(self).zip(spans(other)).is_some_and(|((a_first, a_last), (b_first, b_last))| {
+            a_last.min(b_last).saturating_sub(a_first.max(b_first)) >= BESIDE_MS
+        })
+    }
+
+    /// Whether it ever saw the CI runner's own process.
+    #[must_use]
+    pub fn saw_agent(&self) -> bool {
+        let is_agent = |one: &Happening| matches!(one.what, What::Agent { .. });
+        self.whole.as_ref().is_some_and(|whole| whole.high(High::AgentWait).is_some())
+            || self.last_sample.as_ref().is_some_and(|last| last.last(Last::AgentState).is_some())
+            || self.happenings.iter().any(is_agent)
     }
 
     /// Notes a line; `false` when it was there before.

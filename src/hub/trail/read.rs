@@ -227,7 +227,7 @@ mod tests {
         let backwards = [
             cri("F", "0000 load1=0.30").replace(":00Z", ":01Z"),
             cri("P", "RUNNER_VITALS ts= run=k3x9 seq=2 vm.mem.avail.kb=18"),
-            cri("F", "RUNNER_VITALS ts= run=k3x9 seq=1 load1=0.30").replace(":00Z", ":00Z").replace("12:", "11:"),
+            cri("F", "RUNNER_VITALS ts= run=k3x9 seq=1 load1=0.30").replace("12:", "11:"),
         ];
         let book = book_of(backwards.concat().as_bytes());
         assert_eq!((book.counts.ours, book.counts.broken, book.broken[0].place.line), (1, 1, 2));

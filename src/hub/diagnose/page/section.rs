@@ -5,7 +5,7 @@ use crate::hub::trail::film::view::{Scale, View};
 
 use super::super::text;
 use super::super::units::time;
-use super::super::verdict::{Confidence, Other, Said, Verdict};
+use super::super::verdict::{Beside, Confidence, Other, Said, Verdict};
 use super::charts::{self, Chart};
 use super::markup::Markup;
 use super::svg::{self, Death, Numbers};
@@ -28,6 +28,7 @@ pub(super) fn section(part: &Part, nth: u32, read: &Read, numbers: &mut Numbers)
     html.tag("</ul>\n");
     change(&mut html, verdict);
     contributing(&mut html, &verdict.contributing, nth, read);
+    beside(&mut html, &verdict.beside);
     for (left, (view, death)) in (1..=part.reel.views.len()).rev().zip(part.reel.views.iter().zip(&part.deaths)) {
         let extent = if left > 1 { Extent::End } else { Extent::Whole };
         drawings(&mut html, part, view, *death, extent, numbers);
@@ -91,6 +92,17 @@ fn change(html: &mut Markup, verdict: &Verdict) {
     html.tag("<h3>What to change</h3>\n<ul>\n");
     for change in &verdict.change {
         html.tag("<li>").text(change).tag("</li>\n");
+    }
+    html.tag("</ul>\n");
+}
+
+fn beside(html: &mut Markup, all: &[Beside]) {
+    if all.is_empty() {
+        return;
+    }
+    html.tag("<h3>Beside it</h3>\n<ul>\n");
+    for one in all {
+        html.tag("<li>").text(&one.says()).tag("</li>\n");
     }
     html.tag("</ul>\n");
 }
