@@ -16,6 +16,7 @@ pub mod life;
 pub mod loki;
 pub mod loki_json;
 mod parts;
+pub mod possible;
 pub mod read;
 pub mod runners;
 pub mod seen;

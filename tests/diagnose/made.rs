@@ -544,3 +544,34 @@ fn clocks_jump() {
     let kill = killed(Made { at_ms: made.at_ms + 31_536_000_000, ..made }.samples(3), 0, 140);
     is(&kill, GuestOom, Confidence::High);
 }
+
+/// Lines that no kernel can have written make nothing sure, and are told.
+#[test]
+fn what_cannot_be_is_not_believed() {
+    for (key, value) in [
+        ("vm.mem.avail.kb", "9000000"),
+        ("vm.mem.total.kb", "1000000000000000000"),
+        ("mem.used.pct", "4000.0"),
+        ("cpu.busy.pct", "4000.0"),
+        ("disk.used.pct", "400.0"),
+        ("mem.current", "1000000000000000000"),
+        ("mem.current", "-5"),
+    ] {
+        let well = Made::started("").samples(30);
+        let usual = well.clone();
+        let made = well.with(key, value).samples(3);
+        let found = made.verdict();
+        assert_eq!((found.cause, found.confidence), (OutsideGuest, Confidence::Low), "{key}: {found:#?}");
+        let says = &found.because.last().unwrap().says;
+        assert!(says.starts_with("lines with readings that cannot be: 3,"), "{says}");
+        assert_eq!(found.last_ms, usual.clone().samples(3).verdict().last_ms, "when it was is believed");
+        // Long before the end they are told, and nothing more.
+        let later = Made { usual: usual.usual.clone(), ..made }.samples(60);
+        is(&later, OutsideGuest, Confidence::High);
+        // All of them.
+        let all = Made::started("").with(key, value).samples(30);
+        assert!(all.verdict().confidence == Confidence::Low, "{:#?}", all.verdict());
+    }
+    let huge = Made::started("").samples(20).event("top", "rank=1 comm=x pid=1 rss.kb=1000000000000000000").samples(2);
+    assert_eq!(huge.verdict().confidence, Confidence::Low);
+}

@@ -1,6 +1,7 @@
 //! From the cases to one verdict: the primary cause, how sure it is, what else there was, what it was not.
 
 use crate::hub::trail::Runner;
+use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{Mark, Place};
 
 use super::advice;
@@ -185,6 +186,9 @@ const CONTRIBUTES: i64 = 20;
 /// What was told to stop in trouble: the trouble is why, but that it was the end is not seen.
 const TOLD_IN_TROUBLE: i64 = 74;
 
+/// A line that cannot be, so short before the end, leaves open what the end was, ms.
+const IMPOSSIBLE_MS: i64 = 60_000;
+
 /// Another cause this close behind leaves open which of them it was.
 const CLOSE: i64 = 5;
 
@@ -220,7 +224,7 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         cause: primary.cause,
         score,
         confidence: Confidence::of(score),
-        because: primary.reasons.iter().chain(&primary.against).map(said).collect(),
+        because: primary.reasons.iter().chain(&primary.against).chain(&impossible(life)).map(said).collect(),
         contributing: contributing(&evidence, &others),
         ruled_out: ruled_out(&others),
         change: advice::advice(&evidence, primary.cause).iter().map(|text| harmless(text)).collect(),
@@ -240,8 +244,28 @@ fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
     if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told | Ending::Alive) {
         score = score.min(TOLD_IN_TROUBLE);
     }
+    if is_unbelievable(evidence) {
+        score = score.min(Confidence::MEDIUM - 1);
+    }
     let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
     if is_open { score.min(Confidence::HIGH - 1) } else { score }
+}
+
+/// Whether so many lines cannot be, or some of the last ones, that what the others say is not sure either.
+fn is_unbelievable(evidence: &Evidence<'_>) -> bool {
+    let life = evidence.life;
+    let is_late = life.last_impossible.is_some_and(|mark| evidence.is_within(mark, IMPOSSIBLE_MS));
+    is_late || u64::from(life.impossible).saturating_mul(10) > life.lines
+}
+
+/// That some lines count for nothing.
+fn impossible(life: &Life) -> Option<Reason> {
+    let mark = life.last_impossible?;
+    let says = format!(
+        "lines with readings that cannot be: {}, the last of them here; they count for nothing",
+        life.impossible
+    );
+    Some(Reason { says, lines: vec![mark] })
 }
 
 /// Whether a cause is something that ailed the runner, and not an end or the lack of one.

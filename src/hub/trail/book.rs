@@ -10,6 +10,7 @@ use crate::line::{Line, RunId, field};
 use super::film::Film;
 use super::join::{self, Twins};
 use super::life::Life;
+use super::possible::{self, Impossible};
 use super::runners::{self, Runner};
 use super::slice::{self, Mark, Place, Slice};
 
@@ -143,11 +144,15 @@ impl Book {
     fn take_text(&mut self, text: &str, origin: Origin, place: Place) {
         let mut slice = Slice::new(Mark::new(0, None, place));
         let mut name = "";
-        let kept = slice::kept();
+        let mut impossible = None;
+        let (kept, bounds) = (slice::kept(), possible::bounds());
         let head = self.scanner.sample(text, |row, found| match found {
             Found::Number(value) => {
-                if let Some(kept) = kept.get(row) {
+                if let Some((kept, (low, high))) = kept.get(row).zip(bounds.get(row)) {
                     slice.keep(*kept, value);
+                    if value < *low || value > *high {
+                        impossible = field::ALL.get(row).map(|field| Impossible::Reading(field.key));
+                    }
                 }
             }
             Found::Text(text) if Some(row) == *NAME_ROW => name = text,
@@ -161,7 +166,15 @@ impl Book {
             };
         };
         slice.is_at(Mark::new(head.seq, head.at_ms, place));
-        self.life(origin, name, head.run, slice.mark).sample(&slice);
+        let impossible = impossible.or_else(|| possible::between(&slice));
+        let life = self.life(origin, name, head.run, slice.mark);
+        match impossible {
+            None => life.sample(&slice),
+            Some(why) => {
+                life.impossible(slice.mark);
+                self.is_impossible(why, place);
+            }
+        }
     }
 
     /// Hands a line of a chosen run to the film.
@@ -179,18 +192,23 @@ impl Book {
     fn take_line(&mut self, line: &Line<'_>, origin: Origin, place: Place) {
         let mark = Mark::new(line.seq, at_ms(line), place);
         let name = line.text(field::RUNNER_NAME).unwrap_or_default();
+        let slice = line.event.is_none().then(|| Slice::of(mark, line));
+        let impossible = possible::reading(line).or_else(|| slice.as_ref().and_then(possible::between));
         let life = self.life(origin, name, line.run, mark);
-        if line.event.is_some() {
-            return life.event(mark, line);
-        }
-        let mut slice = Slice::new(mark);
-        for (field, kept) in field::ALL.iter().zip(slice::kept()) {
-            if let Some(value) = line.scaled(field) {
-                slice.keep(*kept, value);
+        match (impossible, slice) {
+            (Some(why), _) => {
+                life.impossible(mark);
+                self.is_impossible(why, place);
             }
+            (None, Some(slice)) => life.sample(&slice),
+            (None, None) => life.event(mark, line),
         }
-        slice.keep_agent_state(line.text(field::AGENT_STATE).unwrap_or_default());
-        life.sample(&slice);
+    }
+
+    /// It is one that no kernel can have given: its run and its time are all that is taken of it.
+    fn is_impossible(&mut self, why: Impossible, place: Place) {
+        self.counts.ours -= 1;
+        self.is_broken(place, why.to_string());
     }
 
     fn life(&mut self, origin: Origin, name: &str, run: RunId, mark: Mark) -> &mut Life {

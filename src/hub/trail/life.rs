@@ -28,6 +28,10 @@ pub struct Life {
     pub lines: u64,
     /// Lines that came again, or too late to be told from such.
     pub repeats: u64,
+    /// Those of its lines that no kernel can have given: all but their times is left out.
+    pub impossible: u32,
+    /// The last of them.
+    pub last_impossible: Option<Mark>,
     /// What the run says of itself; `None` when no `start` and no `about` line is there.
     pub about: Option<Box<About>>,
     /// All samples as one; `None` without a sample.
@@ -91,6 +95,8 @@ impl Life {
             last: mark,
             lines: 0,
             repeats: 0,
+            impossible: 0,
+            last_impossible: None,
             about: None,
             whole: None,
             last_sample: None,
@@ -133,6 +139,14 @@ impl Life {
         }
     }
 
+    /// Takes a line of which nothing is believed but its time.
+    pub(super) fn impossible(&mut self, mark: Mark) {
+        if self.note(mark) {
+            self.impossible = self.impossible.saturating_add(1);
+            self.last_impossible = later(self.last_impossible, Some(mark));
+        }
+    }
+
     /// Takes what another source had of the same run.
     pub fn fold(&mut self, other: &Self) {
         for mark in [other.first, other.last] {
@@ -140,6 +154,8 @@ impl Life {
         }
         self.lines += other.lines;
         self.repeats += other.repeats;
+        self.impossible = self.impossible.saturating_add(other.impossible);
+        self.last_impossible = later(self.last_impossible, other.last_impossible);
         if let Some(about) = &other.about {
             self.about.get_or_insert_default().fold(about);
         }
@@ -229,6 +245,10 @@ impl Life {
             self.last = mark;
         }
     }
+}
+
+fn later(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
+    one.into_iter().chain(other).max_by_key(|mark| mark.seq)
 }
 
 /// Folds a sample, or what is already folded, into the slice of its time; the oldest slice gives way.
