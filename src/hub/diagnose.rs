@@ -145,7 +145,10 @@ pub fn run(
     if runners.is_empty() {
         let why = if has_lines { "no runner of that name" } else { "no line of vitals" };
         let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
-        let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
+        // Who was not let in knows nothing of what is there, and that was told.
+        if has_lines || !args.files.is_empty() || !matches!(asked, Asked::Nothing(_)) {
+            let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
+        }
         return match asked {
             Asked::Whole => Code::Unusable,
             Asked::Partly(fault) | Asked::Nothing(fault) => fault.into(),

@@ -169,6 +169,12 @@ fn loki_can_be_set_to_give_less() {
     let (book, reading, told) = read(&settings(&loki), "{pod=\"r\"}");
     assert!(reading.failure.is_none() && told.is_empty(), "{reading:?} {told:?}");
     assert_eq!(book.into_runners().0[0].runs[0].1.lines, 3001);
+    let asked: Vec<String> = loki.asked().iter().map(|asked| asked["limit"].clone()).collect();
+    assert_eq!(asked, ["5000", "1000", "1000", "1000", "1000"], "it says how many, and that many are asked for");
+    // So few that a page can be of one nanosecond.
+    let few = StandIn::plain(entries("r", &fixture("idle"), 1)).with(|known| known.most = 15);
+    let (_, log, code) = printed(&few, "{pod=\"r\"}", |_| {});
+    assert!(code == Code::Setting && log.contains("set to give 15 lines at most at once"), "{log}");
 }
 
 #[test]
@@ -213,6 +219,7 @@ fn who_asks_has_to_be_let_in() {
         assert_eq!((out.as_str(), code), ("", Code::Setting), "{log}");
         assert!(log.contains("answered 401: ") || log.contains("/no/such/file: "), "{log}");
         assert!(log.contains(&loki.server.url) && !log.contains("s3cr3t"), "{log}");
+        assert_eq!(log.lines().count(), 1, "{log}");
     }
 }
 
@@ -296,7 +303,11 @@ fn a_bad_query_is_told_in_lokis_words() {
     let loki = StandIn::plain(many());
     for (query, code, says) in [
         ("nonsense", Code::Unusable, "answered 400: parse error at line 1, col 2"),
-        ("rate({pod=\"r\"}[1m])", Code::Unusable, "the query gives figures"),
+        (
+            "rate({pod=\"r\"}[1m])",
+            Code::Unusable,
+            "the query gives figures, and lines are needed: leave out count_over_time",
+        ),
     ] {
         let (out, log, found) = printed(&loki, query, |_| {});
         assert_eq!((out.as_str(), found), ("", code));

@@ -20,7 +20,12 @@ pub struct Page {
     pub oldest_ns: Option<u64>,
     /// The time of the newest.
     pub newest_ns: Option<u64>,
+    /// It has the figures of a metric query, and no lines.
+    pub is_metric: bool,
 }
+
+/// What is wrong with the answer to a metric query.
+const METRIC: &str = "the answer to a query for figures; one for lines is needed";
 
 /// The longest text in a document: a line that a collector let grow and its escapes.
 const TEXT_BYTES: usize = 1 << 20;
@@ -47,6 +52,9 @@ pub fn read(from: impl Read, source: u32, book: &mut Book) -> io::Result<()> {
             return Err(error.into());
         }
         Walk { taker: &mut taker, origin: Origin::default() }.deserialize(&mut json)?;
+    }
+    if taker.page.is_metric && taker.page.oldest_ns.is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, METRIC));
     }
     Ok(())
 }
@@ -159,6 +167,10 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
                 }
                 "values" => {
                     map.next_value_seed(Values { taker: self.taker, origin: self.origin })?;
+                }
+                "resultType" => {
+                    let kind = map.next_value::<serde_json::Value>()?;
+                    self.taker.page.is_metric |= kind.as_str().is_some_and(|kind| kind != "streams");
                 }
                 _ => map.next_value_seed(Walk { taker: self.taker, origin: self.origin })?,
             }
@@ -403,7 +415,8 @@ mod tests {
         let metric =
             r#"{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1780574400.1,"5"],[[1],"5"]]}]}}"#;
         let page = take(metric.as_bytes(), source, &mut book).unwrap();
-        assert_eq!((page.entries, page.oldest_ns), (2, None));
+        assert_eq!((page.entries, page.oldest_ns, page.is_metric), (2, None, true));
+        assert_eq!(read_text(metric).1.unwrap_err().to_string(), METRIC);
         assert_eq!(at_ns(u64::MAX), "2554-07-21T23:34:33.709551615Z");
     }
 
