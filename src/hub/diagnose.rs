@@ -166,9 +166,12 @@ pub fn run(
             Asked::Whole | Asked::Partly(_) => Code::Said,
             Asked::Nothing(fault) => fault.into(),
         },
-        // Who reads has enough.
+        // Who reads has enough: `| head -1` is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Code::Said,
-        Err(_) => Code::Unwritten,
+        Err(error) => {
+            let _ = writeln!(log, "vitals-hub: stdout: {error}");
+            Code::Unwritten
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use runner_vitals::hub::diagnose::cause::Cause::{self, *};
 use runner_vitals::hub::diagnose::text::Look;
@@ -9,7 +10,7 @@ use runner_vitals::hub::diagnose::verdict::Verdict;
 use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
 
 use crate::made::Made;
-use crate::support::{fixture, later, verdict};
+use crate::support::{fixture, folder, later, verdict};
 use crate::trails::TRAILS;
 
 /// All of a verdict but where its lines stand.
@@ -122,4 +123,36 @@ fn behind(made: &Made) -> String {
     let later =
         Made::new().wait(200_000).event("start", "runner.name=r interval.ms=5000 uptime.ms=260000 psi=on").samples(12);
     format!("{}{}", made.text(), later.text().replace("run=made", "run=more"))
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure_and_a_full_disk_is() {
+    let mut hub = Command::new(env!("CARGO_BIN_EXE_vitals-hub"));
+    hub.arg("diagnose").arg(folder()).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut left = hub.stdout(Stdio::piped()).spawn().unwrap();
+    // Before it has read anything: what it says then meets a closed pipe.
+    drop(left.stdout.take());
+    let output = left.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    if let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") {
+        let output = hub.stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(74));
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("vitals-hub: stdout: "), "{output:?}");
+    }
+}
+
+#[test]
+fn what_tools_put_before_lines_is_no_part_of_them() {
+    let plain = told(&verdict(&fixture("oom-cgroup")));
+    for (head, name) in [
+        ("runner-1  | ", "runner-1"),
+        ("runner-1-abc main ", "runner-1-abc"),
+        ("Nov 28 12:00:00 host runner.service[7]: ", "trail"),
+    ] {
+        let text: String = fixture("oom-cgroup").lines().map(|line| format!("{head}{line}\n")).collect();
+        let found = verdict(&text);
+        assert!(told(&found) == plain && found.runner == name, "{head}: {found:#?}");
+    }
+    let marked = verdict(&format!("\u{feff}{}", fixture("oom-cgroup")));
+    assert_eq!(told(&marked), plain);
 }

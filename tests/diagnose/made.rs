@@ -575,3 +575,23 @@ fn what_cannot_be_is_not_believed() {
     let huge = Made::started("").samples(20).event("top", "rank=1 comm=x pid=1 rss.kb=1000000000000000000").samples(2);
     assert_eq!(huge.verdict().confidence, Confidence::Low);
 }
+
+/// Where nothing in the guest ended a job that failed, something else did.
+#[test]
+fn a_job_that_failed_is_told_where_to_look() {
+    for (how, says) in [
+        ("job.signal=9", "SIGKILL, and no line tells of a kill for memory"),
+        ("job.exit=137", "code 137 is SIGKILL"),
+        ("job.signal=15", "a signal to end"),
+        ("job.exit=143", "code 143 is a signal to end"),
+        ("job.signal=11", "signal 11, a crash"),
+        ("job.exit=127", "code 127 is a shell's for a command that it could not start"),
+        ("job.exit=3", "the job failed by itself"),
+    ] {
+        let made = Made::started("").samples(30).stop(&format!("reason=job_exit {how}"));
+        let found = is(&made, Finished, Confidence::High);
+        assert!(found.change[0].starts_with(says), "{how}: {:?}", found.change);
+    }
+    let well = Made::started("").samples(30).stop("reason=job_exit job.exit=0");
+    assert!(is(&well, Finished, Confidence::High).change.is_empty());
+}

@@ -5,7 +5,7 @@ use crate::hub::trail::slice::{High, Low};
 
 use super::cause::Cause;
 use super::clock::Looked;
-use super::evidence::{Evidence, is_exhausted};
+use super::evidence::{Ending, Evidence, is_exhausted};
 use super::units::{at, size};
 
 /// What would keep it from happening again.
@@ -50,7 +50,8 @@ fn of_cause(evidence: &Evidence<'_>, cause: Cause) -> Vec<String> {
         Cause::NoVitals => {
             "look at how the runner was started; the probe's first line should come before the agent".to_owned()
         }
-        Cause::Stopped | Cause::Finished | Cause::Inconclusive => return Vec::new(),
+        Cause::Finished => return failed(evidence),
+        Cause::Stopped | Cause::Inconclusive => return Vec::new(),
     };
     vec![says]
 }
@@ -124,6 +125,31 @@ fn cgroup_memory(evidence: &Evidence<'_>) -> String {
         }
         _ => "raise the runner's memory limit".to_owned(),
     }
+}
+
+/// Where to look for why a job failed, when nothing in the guest ended it.
+fn failed(evidence: &Evidence<'_>) -> Vec<String> {
+    let Ending::Finished { exit, signal } = evidence.ending else { return Vec::new() };
+    // A shell tells the signal that ended a command so.
+    let of_shell = exit.and_then(|exit| exit.checked_sub(128)).filter(|signal| (1..=64).contains(signal));
+    let code = exit.filter(|_| signal.is_none()).map_or_else(String::new, |exit| format!("code {exit} is "));
+    let says = match (signal.or(of_shell), exit) {
+        (Some(9), _) => format!(
+            "{code}SIGKILL, and no line tells of a kill for memory near it: look at who cancels jobs, at timeouts, and at the job's own log"
+        ),
+        (Some(15 | 2), _) => format!(
+            "{code}a signal to end, from somebody: look at who cancels jobs, at timeouts, and at the job's own log"
+        ),
+        (Some(signal), _) => {
+            format!("{code}signal {signal}, a crash in all likelihood: look at the job's own log and for a core dump")
+        }
+        (None, Some(126 | 127)) => {
+            format!("{code}a shell's for a command that it could not start: look at the job's own log and at the image")
+        }
+        (None, Some(1..)) => "the job failed by itself: its own log says why".to_owned(),
+        _ => return Vec::new(),
+    };
+    vec![says]
 }
 
 /// Of a trail that is not over.

@@ -1,7 +1,9 @@
 //! What stands before a line of ours in a log: the stamps of container runtimes and collectors.
 //!
 //! Containerd and CRI-O (`TIME stdout F LINE`), Docker's json-file, `kubectl logs --timestamps` and `--prefix`, `logcli` in its default
-//! form (`TIME {labels} LINE`) and as jsonl.
+//! form (`TIME {labels} LINE`) and as jsonl; `docker compose logs`, `stern` and `journalctl` ([`before`]).
+
+mod before;
 
 use std::borrow::Cow;
 
@@ -61,7 +63,7 @@ pub fn entry(line: &[u8]) -> Entry<'_> {
         Some(b'0'..=b'9') => stamped(line),
         _ => None,
     };
-    found.unwrap_or_else(|| others(line))
+    found.or_else(|| behind(line)).unwrap_or_else(|| others(line))
 }
 
 /// Looks at a line of which nothing is to be taken off any more.
@@ -77,6 +79,12 @@ fn others(line: &[u8]) -> Entry<'_> {
 /// Whether it begins with our tag.
 pub(super) fn is_ours(line: &[u8]) -> bool {
     line.strip_prefix(TAG.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b' '))
+}
+
+/// Behind what a tool for people put before it.
+fn behind(line: &[u8]) -> Option<Entry<'_>> {
+    let (line, name) = before::strip(line)?;
+    Some(Entry::Ours(Cow::Borrowed(line), name.map(Cow::Borrowed)))
 }
 
 /// `[pod/NAME/CONTAINER] LINE`, with a time or without.
@@ -217,6 +225,8 @@ mod tests {
             (format!("2026-06-04T12:00:00.123456789Z stdout F {LINE}"), None),
             (format!("2026-06-04T12:00:00+02:00 stderr F {LINE}"), None),
             (format!("2026-06-04T12:00:00Z {LINE}"), None),
+            (format!("runner-1  | {LINE}"), Some("runner-1")),
+            (format!("2026-06-04T12:00:00+0000 host unit[7]: {LINE}"), None),
             (format!("[pod/runner-7/main] {LINE}"), Some("runner-7")),
             (format!("[pod/runner-7/main] 2026-06-04T12:00:00Z {LINE}"), Some("runner-7")),
             (format!("2026-06-04T12:00:00Z {{app=\"a}}b\", pod=\"runner-7\"}} {LINE}"), Some("runner-7")),
@@ -234,6 +244,7 @@ mod tests {
     #[test]
     fn a_tag_that_is_not_first_makes_no_line() {
         let cases = [
+            format!("+ echo {LINE}"),
             format!("echo {LINE}"),
             format!("50 %{LINE}"),
             format!("RUNNER_LOG ts= run=k3x9 seq=1 line=\"{LINE}\""),

@@ -21,19 +21,49 @@ const LINE_BYTES: usize = 64 << 10;
 /// Blocks that are read ahead while one is looked at.
 const AHEAD: usize = 2;
 
-/// Reads a source to its end.
+/// Reads a source to its end, one that gzip made too.
 ///
 /// # Errors
 /// What reading gave. What was read before it is in the book.
 pub fn read(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
-    let mut head = vec![0; 4096];
-    let filled = fill(&mut from, &mut head)?;
-    head.truncate(filled);
-    let from = io::Cursor::new(head.clone()).chain(from);
-    if loki_json::is_answer(&head) {
+    let (head, from) = with_head(&mut from)?;
+    if head.starts_with(&[0x1f, 0x8b]) {
+        return plain(flate2::read::MultiGzDecoder::new(from), source, book);
+    }
+    match PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
+        Some((_, by)) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("compressed by {by}: unpack it first")))
+        }
+        None => plain(from, source, book),
+    }
+}
+
+/// How files begin that are compressed otherwise than by gzip.
+const PACKED: [(&[u8], &str); 4] =
+    [(b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"PK\x03\x04", "zip")];
+
+/// UTF-8 as some editors begin it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+fn plain(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
+    let (head, mut from) = with_head(&mut from)?;
+    let mut head = head.as_slice();
+    if let Some(behind) = head.strip_prefix(BYTE_ORDER_MARK) {
+        head = behind;
+        from.read_exact(&mut [0; BYTE_ORDER_MARK.len()])?;
+    }
+    if loki_json::is_answer(head) {
         return loki_json::read(from, source, book);
     }
     lines(from, source, book)
+}
+
+/// How a source begins, and all of it.
+fn with_head<R: Read>(from: &mut R) -> io::Result<(Vec<u8>, impl Read + use<'_, R>)> {
+    let mut head = vec![0; 4096];
+    let filled = fill(from, &mut head)?;
+    head.truncate(filled);
+    Ok((head.clone(), io::Cursor::new(head).chain(from)))
 }
 
 /// Reads blocks on a thread of its own, so that waiting for them and looking at them go side by side.
@@ -232,6 +262,39 @@ mod tests {
         let book = book_of(backwards.concat().as_bytes());
         assert_eq!((book.counts.ours, book.counts.broken, book.broken[0].place.line), (1, 1, 2));
         assert_eq!(book.broken[0].error, "it is a part of a line, and the rest does not follow");
+    }
+
+    #[test]
+    fn what_gzip_made_is_read_and_what_others_made_is_told() {
+        use std::io::Write as _;
+        let packed = |text: &str| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(text.as_bytes()).unwrap();
+            gzip.finish().unwrap()
+        };
+        let lines = "RUNNER_VITALS ts= run=k3x9 seq=1\nRUNNER_VITALS ts= run=k3x9 seq=2\n";
+        // Several in one file are one text.
+        let book = book_of(&[packed(lines), packed("RUNNER_VITALS ts= run=k3x9 seq=3\n")].concat());
+        assert_eq!((book.counts.ours, book.counts.broken), (3, 0));
+        let answer = r#"{"data":{"result":[{"stream":{},"values":[["1","RUNNER_VITALS ts= run=aaaa seq=1"]]}]}}"#;
+        assert_eq!(book_of(&packed(answer)).counts.ours, 1);
+        let mut book = Book::default();
+        let source = book.source("log.gz");
+        let whole = packed(lines);
+        assert!(read(&whole[..whole.len() - 9], source, &mut book).is_err(), "cut short");
+        let error = read(&b"\x28\xb5\x2f\xfd..."[..], source, &mut book).unwrap_err();
+        assert_eq!(error.to_string(), "compressed by zstd: unpack it first");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_line() {
+        for text in [
+            "RUNNER_VITALS ts= run=k3x9 seq=1\n",
+            "{\"data\":{\"result\":[{\"stream\":{},\"values\":[[\"1\",\"RUNNER_VITALS ts= run=aaaa seq=1\"]]}]}}",
+        ] {
+            assert_eq!(book_of(format!("\u{feff}{text}").as_bytes()).counts.ours, 1, "{text}");
+        }
+        assert_eq!(book_of("\u{feff}".as_bytes()).counts.passed_over, 0);
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn tail(source: &str, depth: usize) -> String {
     if is_server(source) {
         return source.to_owned();
     }
-    let path = Path::new(source);
+    let path = Path::new(source.strip_suffix(".gz").unwrap_or(source));
     let stem = path.file_stem().and_then(OsStr::to_str).unwrap_or(source);
     let folders: Vec<_> = path.parent().map(|folder| folder.components().collect()).unwrap_or_default();
     let kept = folders.get(folders.len().saturating_sub(depth.saturating_sub(1))..).unwrap_or_default();
@@ -106,6 +106,7 @@ mod tests {
             (vec![("x/a/0.log", None), ("y/a/0.log", None), ("b/0.log", None)], vec!["x/a/0", "y/a/0", "b/0"]),
             (vec![("/a/0.log", None), ("0.log", None)], vec!["a/0", "0"]),
             (vec![("/0.log", None), ("0.log", None)], vec!["/0", "0"]),
+            (vec![("b/1.log.gz", None)], vec!["1"]),
             // The same file twice, and what runs say themselves.
             (vec![("a/pod.log", None), ("a/pod.log", None)], vec!["a/pod", "a/pod"]),
             (vec![("a.log", Some("r")), ("b/c.log", Some("r")), ("r.log", None)], vec!["r in a", "r in c", "r"]),
