@@ -146,3 +146,15 @@ fn jobs_that_failed_are_counted_apart() {
         assert!(out.contains(row), "{out}");
     }
 }
+
+#[test]
+fn the_page_of_who_lives_says_so() {
+    let made = Made::started("runner.name=r").samples(40);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("page.html");
+    let now = verdict(made.text()).last_ms.unwrap() + 2000;
+    table(made.text(), now, &Args { html: Some(path.clone()), ..args(Format::Text, false) });
+    let page = std::fs::read_to_string(path).unwrap();
+    assert!(page.contains("<title>r: alive</title>") && page.contains("<code>alive</code>"), "{page}");
+    assert!(page.contains(">the next is due</text>") && !page.contains("died in here"), "{page}");
+}

@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 
 use runner_vitals::hub::diagnose::cause::Cause::{self, *};
 use runner_vitals::hub::diagnose::text::Look;
-use runner_vitals::hub::diagnose::verdict::Verdict;
+use runner_vitals::hub::diagnose::verdict::{Confidence, Verdict, judge};
 use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
+use runner_vitals::hub::trail::{Book, read};
 
 use crate::made::Made;
-use crate::support::{fixture, folder, later, verdict};
+use crate::support::{fixture, folder, later, over, verdict};
 use crate::trails::TRAILS;
 
 /// All of a verdict but where its lines stand.
@@ -155,4 +156,26 @@ fn what_tools_put_before_lines_is_no_part_of_them() {
     }
     let marked = verdict(&format!("\u{feff}{}", fixture("oom-cgroup")));
     assert_eq!(told(&marked), plain);
+}
+
+#[test]
+fn silence_is_not_sure_in_a_file_that_could_not_be_read_to_its_end() {
+    struct Failing<'t>(&'t [u8]);
+    impl io::Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            if count == 0 { Err(io::Error::other("the disk is gone")) } else { Ok(count) }
+        }
+    }
+    let judged = |name: &str| {
+        let mut book = Book::default();
+        let source = book.source("trail.log");
+        read::read(Failing(fixture(name).as_bytes()), source, &mut book).unwrap_err();
+        judge(&book.into_runners().0[0], &over()).unwrap()
+    };
+    let found = judged("power-cut");
+    assert_eq!((found.cause, found.confidence), (OutsideGuest, Confidence::Low), "{found:#?}");
+    assert!(found.because.last().unwrap().says.starts_with("its source could not be read to its end"), "{found:#?}");
+    // A last word is the end, whatever stands behind it.
+    assert_eq!(judged("idle").confidence, Confidence::High);
 }

@@ -9,6 +9,7 @@ use runner_vitals::hub::diagnose::verdict::judge;
 use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
 use runner_vitals::hub::serve::out::loki::Credentials;
 use runner_vitals::hub::trail::Book;
+use runner_vitals::hub::trail::loki::question::since_1970_ns;
 use runner_vitals::hub::trail::loki::{Fault, Loki, Question, Reading, Settings};
 use runner_vitals::net::client::Matcher;
 use runner_vitals::url::Url;
@@ -358,4 +359,31 @@ fn a_cause_from_loki_is_that_of_a_file() {
             .collect();
         assert_eq!(found, [verdict(&fixture(name)).cause]);
     }
+}
+
+/// What was asked for only up to a time goes on behind it, as far as is known.
+#[test]
+fn a_runner_that_wrote_until_the_end_of_what_was_asked_for_lives_then() {
+    let made = Made::started("").samples(100);
+    let at = |line: &str| {
+        let at = line.split(' ').nth(1).unwrap().strip_prefix("ts=").unwrap();
+        since_1970_ns(humantime::parse_rfc3339(at).unwrap())
+    };
+    let entries: Vec<Entry> = made.text().lines().map(|line| (at(line), "r".to_owned(), line.to_owned())).collect();
+    let loki = StandIn::plain(entries);
+    let asked_to = |to: &str| {
+        printed(&loki, "{pod=\"r\"}", |args| {
+            args.loki.from = Some(humantime::parse_rfc3339("2026-05-28T20:00:00Z").unwrap());
+            args.loki.to = Some(humantime::parse_rfc3339(to).unwrap());
+        })
+    };
+    let (out, ..) = asked_to("2026-05-28T20:30:00Z");
+    assert!(out.starts_with("r: alive (low confidence"), "{out}");
+    assert!(
+        out.contains("    lines were asked for up to 2026-05-28T20:30:00.000Z, when the next was not due yet"),
+        "{out}"
+    );
+    assert!(out.contains("    ask for later lines (--to)"), "{out}");
+    let (out, ..) = asked_to("2026-05-28T21:00:00Z");
+    assert!(out.starts_with("r: outside_guest (high confidence"), "{out}");
 }

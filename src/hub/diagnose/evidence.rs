@@ -47,6 +47,8 @@ pub struct Evidence<'r> {
     pub phases: Vec<&'r Happening>,
     /// Broken lines of vitals where its own stand.
     pub broken: u64,
+    /// There may be more of it: its source could not be read to its end.
+    pub is_cut: bool,
     /// The latest samples: the last two slices.
     lately: Option<Slice>,
     /// The samples right before those.
@@ -80,6 +82,7 @@ impl<'r> Evidence<'r> {
             looked,
             phases,
             broken: runner.broken,
+            is_cut: runner.is_cut && ending == Ending::Silence,
             lately,
             before: first.last(),
         })

@@ -224,7 +224,14 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         cause: primary.cause,
         score,
         confidence: Confidence::of(score),
-        because: primary.reasons.iter().chain(&primary.against).chain(&impossible(life)).map(said).collect(),
+        because: primary
+            .reasons
+            .iter()
+            .chain(&primary.against)
+            .chain(&impossible(life))
+            .chain(&cut(&evidence))
+            .map(said)
+            .collect(),
         contributing: contributing(&evidence, &others),
         ruled_out: ruled_out(&others),
         change: advice::advice(&evidence, primary.cause).iter().map(|text| harmless(text)).collect(),
@@ -244,7 +251,7 @@ fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
     if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told | Ending::Alive) {
         score = score.min(TOLD_IN_TROUBLE);
     }
-    if is_unbelievable(evidence) {
+    if is_unbelievable(evidence) || evidence.is_cut {
         score = score.min(Confidence::MEDIUM - 1);
     }
     let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
@@ -256,6 +263,12 @@ fn is_unbelievable(evidence: &Evidence<'_>) -> bool {
     let life = evidence.life;
     let is_late = life.last_impossible.is_some_and(|mark| evidence.is_within(mark, IMPOSSIBLE_MS));
     is_late || u64::from(life.impossible).saturating_mul(10) > life.lines
+}
+
+/// That its last line need not be the last.
+fn cut(evidence: &Evidence<'_>) -> Option<Reason> {
+    let says = "its source could not be read to its end: what came behind its last line is not known".to_owned();
+    evidence.is_cut.then(|| Reason { says, lines: vec![evidence.end] })
 }
 
 /// That some lines count for nothing.

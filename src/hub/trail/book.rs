@@ -1,6 +1,6 @@
 //! The lines of many runners, told apart and kept, each run in bounded room.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::LazyLock;
 
@@ -68,6 +68,8 @@ pub struct Book {
     pub(super) sources: Vec<String>,
     /// Broken lines of ours by their source.
     pub(super) broken_in: HashMap<u32, u64>,
+    /// Sources that could not be read to their ends.
+    pub(super) cut: HashSet<u32>,
     pub(super) lives: HashMap<Writer, Box<Life>>,
     pub(super) names: Names,
     twins: Twins,

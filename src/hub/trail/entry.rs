@@ -63,7 +63,10 @@ pub fn entry(line: &[u8]) -> Entry<'_> {
         Some(b'0'..=b'9') => stamped(line),
         _ => None,
     };
-    found.or_else(|| behind(line)).unwrap_or_else(|| others(line))
+    found.unwrap_or_else(|| match others(line) {
+        Entry::Mention => behind(line).unwrap_or(Entry::Mention),
+        other => other,
+    })
 }
 
 /// Looks at a line of which nothing is to be taken off any more.

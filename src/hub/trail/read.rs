@@ -25,8 +25,16 @@ const AHEAD: usize = 2;
 ///
 /// # Errors
 /// What reading gave. What was read before it is in the book.
-pub fn read(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
-    let (head, from) = with_head(&mut from)?;
+pub fn read(from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
+    let read = unpacked(from, source, book);
+    if read.is_err() {
+        book.cut.insert(source);
+    }
+    read
+}
+
+fn unpacked(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
+    let (head, from) = with_head(&mut from);
     if head.starts_with(&[0x1f, 0x8b]) {
         return plain(flate2::read::MultiGzDecoder::new(from), source, book);
     }
@@ -46,7 +54,7 @@ const PACKED: [(&[u8], &str); 4] =
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 fn plain(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
-    let (head, mut from) = with_head(&mut from)?;
+    let (head, mut from) = with_head(&mut from);
     let mut head = head.as_slice();
     if let Some(behind) = head.strip_prefix(BYTE_ORDER_MARK) {
         head = behind;
@@ -59,11 +67,20 @@ fn plain(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result
 }
 
 /// How a source begins, and all of it.
-fn with_head<R: Read>(from: &mut R) -> io::Result<(Vec<u8>, impl Read + use<'_, R>)> {
+fn with_head<R: Read>(from: &mut R) -> (Vec<u8>, impl Read + use<'_, R>) {
     let mut head = vec![0; 4096];
-    let filled = fill(from, &mut head)?;
+    let (filled, failed) = fill(from, &mut head);
     head.truncate(filled);
-    Ok((head.clone(), io::Cursor::new(head).chain(from)))
+    (head.clone(), io::Cursor::new(head).chain(Failed(failed)).chain(from))
+}
+
+/// Why reading failed, where that is due.
+struct Failed(Option<io::Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
 }
 
 /// Reads blocks on a thread of its own, so that waiting for them and looking at them go side by side.
@@ -90,12 +107,14 @@ fn blocks_of(mut from: impl Read, blocks: &mpsc::SyncSender<Block>) -> io::Resul
     loop {
         let mut bytes = Vec::with_capacity(BLOCK_BYTES + left.len());
         bytes.append(&mut left);
-        let ended = from.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut bytes)? == 0;
+        let read = from.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut bytes);
+        // What came before it failed is there.
+        let ended = !matches!(read, Ok(1..));
         let mut skipped_lines = 0;
         if is_skipping {
             let Some(end) = memchr(b'\n', &bytes) else {
                 if ended {
-                    return Ok(overlong);
+                    return read.map(|_| overlong);
                 }
                 continue;
             };
@@ -112,7 +131,7 @@ fn blocks_of(mut from: impl Read, blocks: &mpsc::SyncSender<Block>) -> io::Resul
         }
         let is_sent = blocks.send(Block { skipped_lines, bytes }).is_ok();
         if ended || !is_sent {
-            return Ok(overlong);
+            return read.map(|_| overlong);
         }
     }
 }
@@ -200,18 +219,18 @@ fn one(entry: Entry<'_>, place: Place, book: &mut Book) {
     }
 }
 
-/// Reads until the buffer is full or nothing more comes.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Reads until the buffer is full, nothing more comes or reading fails.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match from.read(rest) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return (filled, Some(error)),
         }
     }
-    Ok(filled)
+    (filled, None)
 }
 
 #[cfg(test)]
@@ -281,7 +300,8 @@ mod tests {
         let mut book = Book::default();
         let source = book.source("log.gz");
         let whole = packed(lines);
-        assert!(read(&whole[..whole.len() - 9], source, &mut book).is_err(), "cut short");
+        assert!(read(&whole[..whole.len() - 8], source, &mut book).is_err(), "cut short");
+        assert_eq!(book.counts.ours, 2, "what was read before is there");
         let error = read(&b"\x28\xb5\x2f\xfd..."[..], source, &mut book).unwrap_err();
         assert_eq!(error.to_string(), "compressed by zstd: unpack it first");
     }

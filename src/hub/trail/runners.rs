@@ -21,6 +21,8 @@ pub struct Runner {
     pub runs: Vec<(RunId, Box<Life>)>,
     /// Broken lines of vitals in the sources that it stands in: anybody's, its own perhaps.
     pub broken: u64,
+    /// The source of its last line could not be read to its end: there may be more of it.
+    pub is_cut: bool,
 }
 
 impl Runner {
@@ -28,6 +30,9 @@ impl Runner {
     /// of probes that ran beside it. Where some of them saw the agent, only these.
     #[must_use]
     pub fn side_by_side(&self) -> Vec<usize> {
+        if self.runs.len() == 1 {
+            return vec![0];
+        }
         let last = self.runs.iter().rposition(|(_, life)| life.whole.is_some());
         let Some(last) = last.or(self.runs.len().checked_sub(1)) else { return Vec::new() };
         let life = |at: usize| self.runs.get(at).map(|(_, life)| life.as_ref());
@@ -78,7 +83,7 @@ pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     called::apart(&mut called, book);
     let runners = groups.into_values().zip(called).map(|(mut runs, called)| {
         runs.sort_by(|(a_run, a), (b_run, b)| (a.last.at_ms(), a_run.as_str()).cmp(&(b.last.at_ms(), b_run.as_str())));
-        Runner { name: called.name, broken: broken(book, &runs), runs }
+        Runner { name: called.name, broken: broken(book, &runs), is_cut: is_cut(book, &runs), runs }
     });
     let mut runners: Vec<Runner> = runners.collect();
     runners.sort_by(|a, b| a.name.cmp(&b.name));
@@ -134,6 +139,10 @@ fn adopt_booted(groups: &mut BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) {
             groups.entry(owner.clone()).or_default().extend(runs);
         }
     }
+}
+
+fn is_cut(book: &Book, runs: &[(RunId, Box<Life>)]) -> bool {
+    !book.cut.is_empty() && runs.iter().any(|(_, life)| book.cut.contains(&life.last.place.source))
 }
 
 fn broken(book: &Book, runs: &[(RunId, Box<Life>)]) -> u64 {
