@@ -16,6 +16,8 @@ pub mod life;
 pub mod loki;
 pub mod loki_json;
 pub mod moved;
+mod parts;
+pub mod possible;
 pub mod read;
 pub mod runners;
 pub mod seen;

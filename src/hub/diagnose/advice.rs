@@ -5,6 +5,7 @@ use crate::hub::trail::slice::{High, Low, Mark};
 
 use super::case::Case;
 use super::cause::Cause;
+use super::clock::Looked;
 use super::evidence::{Ending, Evidence, is_exhausted};
 use super::signals;
 use super::units::{at, size};
@@ -12,6 +13,7 @@ use super::units::{at, size};
 /// What would keep it from happening again.
 pub(super) fn advice(evidence: &Evidence<'_>, case: &Case) -> Vec<String> {
     let mut advice = of_cause(evidence, case);
+    advice.extend(evidence.looked.map(later));
     advice.extend(outside_limit(evidence));
     advice
 }
@@ -137,6 +139,15 @@ fn cgroup_memory(evidence: &Evidence<'_>) -> String {
             )
         }
         _ => "raise the runner's memory limit".to_owned(),
+    }
+}
+
+/// Of a trail that is not over.
+fn later(looked: Looked) -> String {
+    if looked.is_asked {
+        "ask for later lines (--to): what came next says whether it lived on".to_owned()
+    } else {
+        format!("look again after {}: a line that is not there by then does not come", at(looked.over_ms))
     }
 }
 

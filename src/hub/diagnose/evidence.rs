@@ -6,6 +6,7 @@ use crate::hub::trail::life::{About, Life};
 use crate::hub::trail::slice::{High, Last, Low, Mark, Mean, Slice};
 
 use super::case::Reason;
+use super::clock::{Clock, Looked};
 use super::units::at;
 
 /// The interval of a probe that does not say it, ms.
@@ -30,6 +31,8 @@ pub enum Ending {
     Orphaned,
     /// Nobody read its stdout any more.
     Unread,
+    /// Its next line is not due yet: it seems to live.
+    Alive,
 }
 
 /// The end of a runner as its lines show it.
@@ -43,8 +46,14 @@ pub struct Evidence<'r> {
     pub end: Mark,
     /// Time between two due samples.
     pub interval_ms: i64,
+    /// Up to when it was looked at, where its next line may yet come.
+    pub looked: Option<Looked>,
     /// Happenings of all of the runner's runs that a phase line told, in the order of their times.
     pub phases: Vec<&'r Happening>,
+    /// Broken lines of vitals where its own stand.
+    pub broken: u64,
+    /// There may be more of it: its source could not be read to its end.
+    pub is_cut: bool,
     /// The latest samples: the last two slices.
     lately: Option<Slice>,
     /// The samples right before those.
@@ -52,10 +61,10 @@ pub struct Evidence<'r> {
 }
 
 impl<'r> Evidence<'r> {
-    /// Looks at a runner; `None` when it has no run.
+    /// Looks at one of a runner's runs at a time; `None` when it has no such run.
     #[must_use]
-    pub fn of(runner: &'r Runner) -> Option<Self> {
-        let (_, life) = runner.main()?;
+    pub fn of(runner: &'r Runner, at: usize, clock: &Clock) -> Option<Self> {
+        let (_, life) = runner.runs.get(at)?;
         let of_others = runner.runs.iter().flat_map(|(_, life)| &life.happenings);
         let mut phases: Vec<&Happening> = of_others.filter(|one| matches!(one.what, What::Phase { .. })).collect();
         phases.sort_by_key(|one| one.mark.at_ms());
@@ -67,12 +76,18 @@ impl<'r> Evidence<'r> {
             whole.fold(&slice);
             whole
         });
+        let interval_ms = life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000);
+        let ending = ending(stop, &phases, life);
+        let looked = clock.before_the_end(life.last, interval_ms).filter(|_| ending == Ending::Silence);
         Some(Self {
             life,
-            ending: ending(stop, &phases, life),
+            ending: if looked.is_some() { Ending::Alive } else { ending },
             end: stop.map_or(life.last, |stop| stop.mark),
-            interval_ms: life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000),
+            interval_ms,
+            looked,
             phases,
+            broken: runner.broken,
+            is_cut: runner.is_cut && ending == Ending::Silence,
             lately,
             before: first.last(),
         })

@@ -8,7 +8,7 @@ use crate::hub::trail::Read;
 
 use super::evidence::Ending;
 use super::units::{at, harmless};
-use super::verdict::{Other, Said, Verdict};
+use super::verdict::{Beside, Other, Said, Verdict};
 
 /// The version of the schema. A key may be added to it; one that changes or goes is a new version.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -59,8 +59,9 @@ pub fn value(verdict: &Verdict, read: &Read) -> Value {
         "fleet": verdict.fleet,
         "run": verdict.run,
         "runs": verdict.runs,
+        "beside": beside(&verdict.beside),
         "verdict": verdict.cause.name(),
-        "about": verdict.cause.about(),
+        "about": verdict.about(),
         "confidence": verdict.confidence.name(),
         "score": verdict.score,
         "ending": ending(verdict.ending),
@@ -88,6 +89,7 @@ const fn ending(ending: Ending) -> &'static str {
         Ending::Finished { .. } => "finished",
         Ending::Orphaned => "orphaned",
         Ending::Unread => "unread",
+        Ending::Alive => "alive",
     }
 }
 
@@ -96,6 +98,11 @@ fn job(ending: Ending) -> Value {
         Ending::Finished { exit, signal } => json!({ "exit": exit, "signal": signal }),
         _ => Value::Null,
     }
+}
+
+fn beside(all: &[Beside]) -> Vec<Value> {
+    let one = |one: &Beside| json!({ "run": one.run, "verdict": one.cause.name(), "score": one.score, "last_line": one.last_ms.map(at) });
+    all.iter().map(one).collect()
 }
 
 fn said(said: &[Said], read: &Read) -> Vec<Value> {

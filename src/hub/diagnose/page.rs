@@ -28,7 +28,8 @@ use std::path::{Path, PathBuf};
 use crate::hub::trail::film::{Film, Reel};
 use crate::hub::trail::{Read, Runner};
 
-use super::table::Table;
+use super::clock::Clock;
+use super::table::{self, Table};
 use super::units::count;
 use super::verdict::{self, Verdict};
 use charts::Tells;
@@ -87,11 +88,11 @@ struct Part {
 
 impl Page {
     /// Judges runners and keeps of them what `shape` shows.
-    pub(super) fn of(runners: &[Runner], shape: Shape) -> Self {
+    pub(super) fn of(runners: &[Runner], clock: &Clock, shape: Shape) -> Self {
         let most = if shape == Shape::Table { 0 } else { SECTIONS };
         let mut page = Self { table: Table::default(), parts: Vec::new(), most };
         for runner in runners {
-            if let Some(verdict) = verdict::judge(runner) {
+            if let Some(verdict) = verdict::judge(runner, clock) {
                 page.push(runner, &verdict);
             }
         }
@@ -145,10 +146,10 @@ impl Page {
         page.tag("<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
         match self.parts.as_slice() {
             [only] if rows.len() == 1 => {
-                page.text(&format!("{}: {}", only.verdict.runner, only.verdict.cause.name()));
+                page.text(&format!("{}: {}", only.verdict.runner, only.verdict.word()));
             }
             _ => {
-                page.text(&count(rows.len() as u64, "runner"));
+                page.text(&table::heading(rows));
             }
         }
         page.tag("</title>\n<style>\n").tag(STYLE).tag("</style>\n</head>\n<body>\n");
@@ -173,7 +174,7 @@ impl Page {
 
 impl Part {
     fn of(runner: &Runner, verdict: &Verdict) -> Option<Self> {
-        let (_, life) = runner.main()?;
+        let (_, life) = runner.runs.get(verdict.at)?;
         let axes = axes::axes(life, verdict);
         let cited = verdict
             .because

@@ -9,8 +9,11 @@ mod system;
 
 use super::case::Case;
 use super::cause::Cause;
-use super::evidence::Evidence;
+use super::evidence::{Ending, Evidence};
 use ends::Worst;
+
+/// What ails a runner that lives has not ended it so far.
+const SO_FAR: i64 = 40;
 
 /// What every rule says, the strongest first; of equals the one that [`Cause`] names first.
 #[must_use]
@@ -35,10 +38,18 @@ pub fn cases(evidence: &Evidence<'_>) -> Vec<Case> {
         system::network_lost(evidence),
         system::paused(evidence),
     ];
+    if evidence.ending == Ending::Alive {
+        cases.iter_mut().filter(|case| !tells_an_end(case.cause)).for_each(|case| case.at_most(SO_FAR));
+    }
     let worst = cases.iter().max_by_key(|case| case.score);
     let worst = worst
         .map_or(Worst { cause: Cause::Inconclusive, score: 0 }, |case| Worst { cause: case.cause, score: case.score });
     cases.extend(ends::rules(evidence, worst));
     cases.sort_by(|a, b| b.score.cmp(&a.score).then(a.cause.cmp(&b.cause)));
     cases
+}
+
+/// Whether it can be that a runner is gone of this while its guest still writes lines: its agent is.
+const fn tells_an_end(cause: Cause) -> bool {
+    matches!(cause, Cause::GuestOom | Cause::CgroupOom | Cause::SidecarOom | Cause::OomGroup | Cause::AgentCrashed)
 }

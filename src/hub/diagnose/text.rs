@@ -6,7 +6,7 @@ use crate::hub::trail::Read;
 
 use super::evidence::Ending;
 use super::units::{at, count, harmless, time};
-use super::verdict::{Cited, Confidence, Hue, Other, Said, Verdict};
+use super::verdict::{Beside, Cited, Confidence, Hue, Other, Said, Verdict};
 
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) const fn colour(hue: Hue) -> &'static str {
 /// # Errors
 /// What writing gave.
 pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -> io::Result<()> {
-    let cause = look.paint(colour(verdict.hue()), verdict.cause.name());
+    let cause = look.paint(colour(verdict.hue()), verdict.word());
     writeln!(
         out,
         "{}: {cause} ({} confidence, {} of 100)",
@@ -58,7 +58,7 @@ pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -
         verdict.confidence.name(),
         verdict.score
     )?;
-    writeln!(out, "  {}", verdict.cause.about())?;
+    writeln!(out, "  {}", verdict.about())?;
     writeln!(out, "  {}", trail(verdict))?;
     if let Some(partial) = &read.partial {
         writeln!(out, "  {}", look.paint(BOLD, &format!("PARTIAL: {}", harmless(partial))))?;
@@ -67,6 +67,7 @@ pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -
     section("because", &verdict.because, read, look, out)?;
     section("but", &verdict.but, read, look, out)?;
     contributing(&verdict.contributing, read, look, out)?;
+    beside(&verdict.beside, look, out)?;
     ruled_out(&verdict.ruled_out, look, out)?;
     if !verdict.change.is_empty() {
         writeln!(out, "  {}", look.paint(BOLD, "change"))?;
@@ -90,8 +91,9 @@ pub(super) fn trail(verdict: &Verdict) -> String {
     if verdict.repeats > 0 {
         says += &format!(", {} repeated", verdict.repeats);
     }
-    if verdict.runs > 1 {
-        says += &format!("; the last of {} runs", verdict.runs);
+    let in_turn = verdict.runs.saturating_sub(verdict.beside.len());
+    if in_turn > 1 {
+        says += &format!("; the last of {in_turn} runs");
     }
     says
 }
@@ -103,6 +105,12 @@ pub(super) fn death(verdict: &Verdict) -> String {
             format!("fell silent between {last} (the last line) and {} (when the next was due)", at(due))
         }
         (Ending::Silence, None) => format!("fell silent after {last}"),
+        (Ending::Alive, due) => {
+            format!(
+                "its lines go on: the last at {last}, the next is due at {}",
+                due.map_or_else(|| "an unknown time".to_owned(), at)
+            )
+        }
         (Ending::Told, _) => format!("was told to stop at {last}"),
         (Ending::Finished { .. }, _) => format!("finished at {last}"),
         (Ending::Orphaned, _) => format!("what started it was gone at {last}"),
@@ -132,6 +140,16 @@ fn contributing(others: &[Other], read: &Read, look: Look, out: &mut impl Write)
             write!(out, "{before}{}{}", said.says, cited(said, read, look))?;
         }
         writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn beside(all: &[Beside], look: Look, out: &mut impl Write) -> io::Result<()> {
+    if !all.is_empty() {
+        writeln!(out, "  {}", look.paint(BOLD, "beside it"))?;
+    }
+    for one in all {
+        writeln!(out, "    {}", one.says())?;
     }
     Ok(())
 }

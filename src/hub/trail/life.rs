@@ -7,10 +7,13 @@ use super::book::Writer;
 use super::happening::{self, Happening, What};
 use super::moved::Moved;
 use super::seen::SeenSeqs;
-use super::slice::{High, Mark, Slice};
+use super::slice::{High, Last, Mark, Slice};
 
 /// Samples of so long are folded into one slice.
 const SLICE_MS: i64 = 12_000;
+
+/// Runs that are there together for so long are those of two probes, ms.
+const BESIDE_MS: i64 = 10_000;
 
 /// How many slices are kept, the latest: a minute where samples are close, else as many samples.
 const SLICES: usize = 5;
@@ -29,6 +32,10 @@ pub struct Life {
     pub lines: u64,
     /// Lines that came again, or too late to be told from such.
     pub repeats: u64,
+    /// Those of its lines that no kernel can have given: all but their times is left out.
+    pub impossible: u32,
+    /// The last of them.
+    pub last_impossible: Option<Mark>,
     /// What the run says of itself; `None` when no `start` and no `about` line is there.
     pub about: Option<Box<About>>,
     /// All samples as one; `None` without a sample.
@@ -94,6 +101,8 @@ impl Life {
             last: mark,
             lines: 0,
             repeats: 0,
+            impossible: 0,
+            last_impossible: None,
             about: None,
             whole: None,
             last_sample: None,
@@ -138,6 +147,14 @@ impl Life {
         }
     }
 
+    /// Takes a line of which nothing is believed but its time.
+    pub(super) fn impossible(&mut self, mark: Mark) {
+        if self.note(mark) {
+            self.impossible = self.impossible.saturating_add(1);
+            self.last_impossible = later(self.last_impossible, Some(mark));
+        }
+    }
+
     /// Takes what another source had of the same run.
     pub fn fold(&mut self, other: &Self) {
         for mark in [other.first, other.last] {
@@ -145,6 +162,8 @@ impl Life {
         }
         self.lines += other.lines;
         self.repeats += other.repeats;
+        self.impossible = self.impossible.saturating_add(other.impossible);
+        self.last_impossible = later(self.last_impossible, other.last_impossible);
         if let Some(about) = &other.about {
             self.about.get_or_insert_default().fold(about);
         }
@@ -200,6 +219,24 @@ impl Life {
         })
     }
 
+    /// Whether two runs with samples were there at the same time, for longer than one that begins again where another ended.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let spans = |life: &Self| life.whole.as_ref().and_then(|_| life.first.at_ms().zip(life.last.at_ms()));
+        spans(self).zip(spans(other)).is_some_and(|((a_first, a_last), (b_first, b_last))| {
+            a_last.min(b_last).saturating_sub(a_first.max(b_first)) >= BESIDE_MS
+        })
+    }
+
+    /// Whether it ever saw the CI runner's own process.
+    #[must_use]
+    pub fn saw_agent(&self) -> bool {
+        let is_agent = |one: &Happening| matches!(one.what, What::Agent { .. });
+        self.whole.as_ref().is_some_and(|whole| whole.high(High::AgentWait).is_some())
+            || self.last_sample.as_ref().is_some_and(|last| last.last(Last::AgentState).is_some())
+            || self.happenings.iter().any(is_agent)
+    }
+
     /// Notes a line; `false` when it was there before.
     fn note(&mut self, mark: Mark) -> bool {
         if !self.seen.note(mark.seq) {
@@ -229,6 +266,10 @@ impl Life {
             self.last = mark;
         }
     }
+}
+
+fn later(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
+    one.into_iter().chain(other).max_by_key(|mark| mark.seq)
 }
 
 /// Folds a sample, or what is already folded, into the slice of its time; the oldest slice gives way.

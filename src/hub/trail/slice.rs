@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::line::Line;
 use crate::line::field::{self, Field};
 
 /// No time, no reading.
@@ -285,6 +286,19 @@ impl Slice {
             busy_samples: 0,
             last: [UNREAD_HIGH; Last::COUNT],
         }
+    }
+
+    /// The readings of a sample that was decoded.
+    #[must_use]
+    pub fn of(mark: Mark, line: &Line<'_>) -> Self {
+        let mut slice = Self::new(mark);
+        for (field, kept) in field::ALL.iter().zip(kept()) {
+            if let Some(value) = line.scaled(field) {
+                slice.keep(*kept, value);
+            }
+        }
+        slice.keep_agent_state(line.text(field::AGENT_STATE).unwrap_or_default());
+        slice
     }
 
     /// Says which line it is, where that was not known before its readings.

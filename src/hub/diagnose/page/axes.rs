@@ -38,6 +38,7 @@ pub(super) fn death(axis: &Axis, life: &Life, verdict: &Verdict) -> Death {
         Ending::Finished { .. } => "finished",
         Ending::Orphaned => "what started it is gone",
         Ending::Unread => "no longer read",
+        Ending::Alive => "the next is due",
     };
     let from = match axis.scale {
         Scale::Time => verdict.last_ms.unwrap_or(axis.to),

@@ -5,7 +5,7 @@ use crate::hub::trail::film::view::{Scale, View};
 
 use super::super::text;
 use super::super::units::{count, time};
-use super::super::verdict::{Hue, Other, Said, Verdict};
+use super::super::verdict::{Beside, Hue, Other, Said, Verdict};
 use super::charts::{self, Chart};
 use super::markup::Markup;
 use super::svg::{self, Death, Numbers};
@@ -31,6 +31,7 @@ pub(super) fn section(part: &Part, nth: u32, read: &Read, numbers: &mut Numbers)
     html.tag("</ul>\n");
     but(&mut html, verdict, nth, read);
     contributing(&mut html, &verdict.contributing, nth, read);
+    beside(&mut html, &verdict.beside);
     ruled_out(&mut html, &verdict.ruled_out);
     change(&mut html, verdict);
     for (left, (view, death)) in (1..=part.reel.views.len()).rev().zip(part.reel.views.iter().zip(&part.deaths)) {
@@ -47,8 +48,8 @@ fn head(html: &mut Markup, verdict: &Verdict, nth: u32) {
     if let Some(fleet) = &verdict.fleet {
         html.tag(" <span class=\"fleet\">of ").text(fleet).tag("</span>");
     }
-    html.tag("</p>\n<h2 id=\"h").number(nth).tag("\">").text(verdict.cause.about()).tag("</h2>\n");
-    html.tag("<p class=\"sure\"><code>").text(verdict.cause.name()).tag("</code> <strong>");
+    html.tag("</p>\n<h2 id=\"h").number(nth).tag("\">").text(verdict.about()).tag("</h2>\n");
+    html.tag("<p class=\"sure\"><code>").text(verdict.word()).tag("</code> <strong>");
     html.text(verdict.confidence.name())
         .tag(" confidence</strong> ")
         .number(verdict.score)
@@ -106,6 +107,17 @@ fn change(html: &mut Markup, verdict: &Verdict) {
     html.tag("<h3>What to change</h3>\n<ul>\n");
     for change in &verdict.change {
         html.tag("<li>").text(change).tag("</li>\n");
+    }
+    html.tag("</ul>\n");
+}
+
+fn beside(html: &mut Markup, all: &[Beside]) {
+    if all.is_empty() {
+        return;
+    }
+    html.tag("<h3>Beside it</h3>\n<ul>\n");
+    for one in all {
+        html.tag("<li>").text(&one.says()).tag("</li>\n");
     }
     html.tag("</ul>\n");
 }

@@ -7,6 +7,7 @@ use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence};
 use super::super::signals;
+use super::super::units::at;
 use super::system::wellness;
 
 /// So few samples are only the first ones.
@@ -27,6 +28,9 @@ impl Worst {
         format!("{} has {} of 100", self.cause.name(), self.score)
     }
 }
+
+/// That there are no samples is not sure where lines are broken.
+const BROKEN: i64 = 49;
 
 /// The ends, given the strongest of the other cases.
 pub(crate) fn rules(evidence: &Evidence<'_>, worst: Worst) -> Vec<Case> {
@@ -56,7 +60,7 @@ fn stopped(evidence: &Evidence<'_>, worst: Worst) -> Case {
             case.less_for(20, evidence.lost_beginning());
         }
         Ending::Silence => case.less(0, "no line says that it was told to stop".to_owned(), &[evidence.end]),
-        Ending::Finished { .. } | Ending::Orphaned | Ending::Unread => {}
+        Ending::Finished { .. } | Ending::Orphaned | Ending::Unread | Ending::Alive => {}
     }
     case.done()
 }
@@ -70,7 +74,7 @@ fn finished(evidence: &Evidence<'_>, worst: Worst) -> Case {
             case.less(0, "no line says that the job ended".to_owned(), &[evidence.end]);
             return case;
         }
-        Ending::Told | Ending::Unread => return case,
+        Ending::Told | Ending::Unread | Ending::Alive => return case,
     };
     let how = match (exit, signal) {
         (_, Some(signal)) => format!("the job ended by signal {}", signals::named(signal)),
@@ -138,6 +142,10 @@ fn outside(evidence: &Evidence<'_>, worst: Worst) -> Case {
             return case;
         }
         Ending::Silence => return case,
+        Ending::Alive => {
+            case.less(0, "its lines go on".to_owned(), &[evidence.end]);
+            return case;
+        }
         Ending::Told | Ending::Orphaned | Ending::Finished { .. } => {
             case.less(0, "it had a last word".to_owned(), &[evidence.end]);
             return case;
@@ -172,12 +180,17 @@ fn no_vitals(evidence: &Evidence<'_>) -> Case {
     // Where the beginning is lost, it is not the first ones that are there.
     let is_whole = evidence.life.first.seq <= 1;
     match evidence.life.whole.as_ref().map(|whole| whole.samples) {
+        None if evidence.ending == Ending::Alive => case.less(0, "a sample may yet come".to_owned(), lines),
         None => case.add(if is_whole { 80 } else { 30 }, "there is no sample".to_owned(), lines),
         Some(samples) if samples <= FIRST_ONES && evidence.ending == Ending::Silence => {
             let points = if is_whole { 62 } else { 30 };
             case.add(points, format!("there {}, and then silence", are(samples)), lines);
         }
         Some(samples) => case.less(0, format!("there {}", are(samples)), lines),
+    }
+    if case.score > 0 && evidence.broken > 0 {
+        case.at_most(BROKEN);
+        case.less(0, format!("broken lines stand beside them, {} of them: samples perhaps", evidence.broken), &[]);
     }
     case.done()
 }
@@ -188,12 +201,22 @@ fn are(samples: u32) -> String {
 
 fn inconclusive(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::Inconclusive);
-    if evidence.ending == Ending::Orphaned {
-        let says =
-            "the process that the probe was to end with is gone, and no line tells whether the job ended with it";
-        case.add(41, says.to_owned(), &[evidence.end]);
-    } else {
-        case.add(41, "no cause has enough on its side".to_owned(), &[]);
-    }
+    let says = match evidence.looked {
+        None if evidence.ending == Ending::Orphaned => {
+            "the process that the probe was to end with is gone, and no line tells whether the job ended with it"
+                .to_owned()
+        }
+        None => "no cause has enough on its side".to_owned(),
+        Some(looked) if looked.is_asked => {
+            let to = at(looked.at_ms);
+            format!("lines were asked for up to {to}, when the next was not due yet: it seems to have lived then")
+        }
+        Some(looked) => {
+            let now = at(looked.at_ms);
+            format!("at {now} the next line was not due yet, or could be on its way: it seems to live")
+        }
+    };
+    let says_why = evidence.looked.is_some() || evidence.ending == Ending::Orphaned;
+    case.add(41, says, if says_why { std::slice::from_ref(&evidence.end) } else { &[] });
     case
 }

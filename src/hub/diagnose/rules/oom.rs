@@ -251,6 +251,7 @@ fn fatality(evidence: &Evidence<'_>, oom: &Oom<'_>) -> (i64, &'static str) {
         Ending::Orphaned if is_within(FATAL_MS) => (74, "and then what started the probe was gone"),
         Ending::Unread if is_within(FATAL_MS) => (80, "and then nobody read on"),
         Ending::Silence | Ending::Unread if is_within(TOLD_MS) => (55, "silence follows some time after"),
+        Ending::Alive if is_within(FATAL_MS) => (40, "whether the runner survived it is not seen yet"),
         Ending::Told if is_meant => {
             (30, "it is one of those that are to be killed first, as a job's are, and the runner lives on")
         }

@@ -54,7 +54,7 @@ pub(crate) fn agent_crashed(evidence: &Evidence<'_>) -> Case {
         return case;
     };
     let after = evidence.age_ms(gone.mark).unwrap_or(0);
-    let is_ended = evidence.ending != Ending::Silence && after <= 30_000;
+    let is_ended = !matches!(evidence.ending, Ending::Silence | Ending::Alive) && after <= 30_000;
     let worker = happenings.iter().rev().find_map(|one| match &one.what {
         What::Agent { is_worker: true, state, .. } if one.mark.seq < gone.mark.seq => Some((one.mark, *state)),
         _ => None,
