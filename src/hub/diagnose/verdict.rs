@@ -5,12 +5,13 @@ use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{Mark, Place};
 
 use super::advice;
+use super::beside::Beside;
 use super::case::{Case, Reason};
 use super::cause::Cause;
 use super::clock::Clock;
 use super::evidence::{Ending, Evidence};
 use super::rules;
-use super::units::{at, harmless};
+use super::units::harmless;
 
 /// How sure a verdict is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,35 +118,6 @@ impl Verdict {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.ending == Ending::Alive && self.cause == Cause::Inconclusive
-    }
-}
-
-/// What the run of another probe shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beside {
-    /// The run.
-    pub run: String,
-    /// The primary cause by its lines.
-    pub cause: Cause,
-    /// What that is called: its name, or that it lives.
-    pub word: &'static str,
-    /// 0 to 100.
-    pub score: i64,
-    /// Its last line, milliseconds since 1970.
-    pub last_ms: Option<i64>,
-}
-
-impl Beside {
-    fn of(verdict: &Verdict) -> Self {
-        let (cause, word) = (verdict.cause, verdict.word());
-        Self { run: verdict.run.clone(), cause, word, score: verdict.score, last_ms: verdict.last_ms }
-    }
-
-    /// In a sentence.
-    #[must_use]
-    pub fn says(&self) -> String {
-        let last = self.last_ms.map_or_else(|| "an unknown time".to_owned(), at);
-        format!("run {} of another probe: {} ({} of 100), its last line at {last}", self.run, self.word, self.score)
     }
 }
 
