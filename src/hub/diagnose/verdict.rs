@@ -167,12 +167,20 @@ const CLOSE: i64 = 5;
 /// Judges a runner at a time. The same trail gives the same verdict, once it is over. `None` when it has no run.
 #[must_use]
 pub fn judge(runner: &Runner, clock: &Clock) -> Option<Verdict> {
-    let mut all: Vec<Verdict> = runner.side_by_side().into_iter().filter_map(|at| of_run(runner, at, clock)).collect();
+    let together = runner.together();
+    let mut all: Vec<Verdict> = together.runs.iter().filter_map(|at| of_run(runner, *at, clock)).collect();
     let is_end = |verdict: &Verdict| is_trouble(verdict.cause) && verdict.confidence >= Confidence::Medium;
     // Of what ended a probe the others can know nothing; of those that know nothing the last to speak knows most.
-    let worst = (0..all.len()).max_by_key(|at| all.get(*at).filter(|one| is_end(one)).map(|one| one.score))?;
+    let worst = (0..all.len()).rev().max_by_key(|at| all.get(*at).filter(|one| is_end(one)).map(|one| one.score))?;
     let mut verdict = all.remove(worst);
     verdict.beside = all.iter().map(Beside::of).collect();
+    if together.left_out > 0 {
+        let more = together.left_out;
+        let says = format!(
+            "{more} more runs of this name were there at the same time and are not looked at: give each runner its own"
+        );
+        verdict.because.push(Said { says, lines: Vec::new() });
+    }
     Some(verdict)
 }
 
