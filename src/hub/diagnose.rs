@@ -4,6 +4,7 @@
 //! strongest is the verdict ([`verdict`]), as text ([`text`]), JSON ([`json`]), a row of many ([`table`]) or a page (`page`). All of it is
 //! pure: the same trail gives the same bytes, once it is over ([`clock`]). `docs/VERDICTS.md` has the causes, the thresholds and their reasons.
 
+pub mod beside;
 pub mod case;
 pub mod cause;
 pub mod clock;

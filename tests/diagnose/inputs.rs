@@ -179,3 +179,22 @@ fn silence_is_not_sure_in_a_file_that_could_not_be_read_to_its_end() {
     // A last word is the end, whatever stands behind it.
     assert_eq!(judged("idle").confidence, Confidence::High);
 }
+
+/// Guests that all have one name are no probes of one runner: some are told, and how many are not.
+#[test]
+fn a_name_that_many_share_is_told_in_bounded_room() {
+    let of = |nth: u32| {
+        let run = format!("{}{}", char::from(b'a' + u8::try_from(nth / 1000).unwrap()), nth % 1000 + 1000);
+        Made::started("runner.name=r").samples(3).text().replace("run=made", &format!("run={}", &run[..4]))
+    };
+    let text: String = (0..2000).map(|nth| of(nth * 10 % 26_000)).collect();
+    let found = verdict(&text);
+    assert_eq!(found.beside.len(), 7, "{found:#?}");
+    let says = &found.because.last().unwrap().says;
+    assert!(
+        says.ends_with(
+            " more runs of this name were there at the same time and are not looked at: give each runner its own"
+        ),
+        "{says}"
+    );
+}

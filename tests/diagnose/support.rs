@@ -56,8 +56,19 @@ pub(crate) fn verdict_at(text: &str, clock: &Clock) -> Verdict {
 
 /// What the program prints, on stdout and stderr, and its code.
 pub(crate) fn printed(format: Format, all: bool, input: &[u8], look: Look) -> (String, String, Code) {
+    printed_at(later(), format, all, input, look)
+}
+
+/// The same at a time.
+pub(crate) fn printed_at(
+    now: SystemTime,
+    format: Format,
+    all: bool,
+    input: &[u8],
+    look: Look,
+) -> (String, String, Code) {
     let args = Args { files: Vec::new(), loki: LokiArgs::default(), runner: None, all, format, html: None };
     let (mut out, mut log) = (Vec::new(), Vec::new());
-    let code = run(&args, later(), input, &mut out, &mut log, look);
+    let code = run(&args, now, input, &mut out, &mut log, look);
     (String::from_utf8(out).unwrap(), String::from_utf8(log).unwrap(), code)
 }

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use crate::hub::trail::Read;
 
+use super::beside::Beside;
 use super::evidence::Ending;
 use super::units::{at, harmless};
-use super::verdict::{Beside, Other, Said, Verdict};
+use super::verdict::{Other, Said, Verdict};
 
 /// The version of the schema. A key may be added to it; one that changes or goes is a new version.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use crate::hub::trail::Read;
 
+use super::beside::Beside;
 use super::evidence::Ending;
 use super::units::{at, count, harmless, time};
-use super::verdict::{Beside, Cited, Confidence, Hue, Other, Said, Verdict};
+use super::verdict::{Cited, Confidence, Hue, Other, Said, Verdict};
 
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

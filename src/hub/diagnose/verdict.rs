@@ -5,12 +5,13 @@ use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{Mark, Place};
 
 use super::advice;
+use super::beside::Beside;
 use super::case::{Case, Reason};
 use super::cause::Cause;
 use super::clock::Clock;
 use super::evidence::{Ending, Evidence};
 use super::rules;
-use super::units::{at, harmless};
+use super::units::harmless;
 
 /// How sure a verdict is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,35 +148,6 @@ impl Verdict {
     }
 }
 
-/// What the run of another probe shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beside {
-    /// The run.
-    pub run: String,
-    /// The primary cause by its lines.
-    pub cause: Cause,
-    /// What that is called: its name, or that it lives.
-    pub word: &'static str,
-    /// 0 to 100.
-    pub score: i64,
-    /// Its last line, milliseconds since 1970.
-    pub last_ms: Option<i64>,
-}
-
-impl Beside {
-    fn of(verdict: &Verdict) -> Self {
-        let (cause, word) = (verdict.cause, verdict.word());
-        Self { run: verdict.run.clone(), cause, word, score: verdict.score, last_ms: verdict.last_ms }
-    }
-
-    /// In a sentence.
-    #[must_use]
-    pub fn says(&self) -> String {
-        let last = self.last_ms.map_or_else(|| "an unknown time".to_owned(), at);
-        format!("run {} of another probe: {} ({} of 100), its last line at {last}", self.run, self.word, self.score)
-    }
-}
-
 /// A sentence and the lines that it is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
@@ -222,12 +194,20 @@ const CLOSE: i64 = 5;
 /// Judges a runner at a time. The same trail gives the same verdict, once it is over. `None` when it has no run.
 #[must_use]
 pub fn judge(runner: &Runner, clock: &Clock) -> Option<Verdict> {
-    let mut all: Vec<Verdict> = runner.side_by_side().into_iter().filter_map(|at| of_run(runner, at, clock)).collect();
+    let together = runner.together();
+    let mut all: Vec<Verdict> = together.runs.iter().filter_map(|at| of_run(runner, *at, clock)).collect();
     let is_end = |verdict: &Verdict| is_trouble(verdict.cause) && verdict.confidence >= Confidence::Medium;
     // Of what ended a probe the others can know nothing; of those that know nothing the last to speak knows most.
-    let worst = (0..all.len()).max_by_key(|at| all.get(*at).filter(|one| is_end(one)).map(|one| one.score))?;
+    let worst = (0..all.len()).rev().max_by_key(|at| all.get(*at).filter(|one| is_end(one)).map(|one| one.score))?;
     let mut verdict = all.remove(worst);
     verdict.beside = all.iter().map(Beside::of).collect();
+    if together.left_out > 0 {
+        let more = together.left_out;
+        let says = format!(
+            "{more} more runs of this name were there at the same time and are not looked at: give each runner its own"
+        );
+        verdict.because.push(Said { says, lines: Vec::new() });
+    }
     Some(verdict)
 }
 

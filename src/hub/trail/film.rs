@@ -170,7 +170,7 @@ mod tests {
     fn reel(text: &str, cited: &[u64]) -> Reel {
         let (runners, told) = once(Book::default(), text).into_runners();
         let own = runners.iter().find(|runner| runner.name == "own").unwrap_or(&runners[0]);
-        let (_, life) = &own.runs[own.side_by_side()[0]];
+        let (_, life) = &own.runs[own.together().runs[0]];
         let time = |mark: Mark| mark.at_ms().unwrap();
         let axis = Axis { scale: Scale::Time, from: time(life.first), to: time(life.last) + 1 };
         let reel = Reel::new(life, &[axis], cited.iter().copied());

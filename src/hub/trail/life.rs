@@ -12,9 +12,6 @@ use super::slice::{High, Last, Mark, Slice};
 /// Samples of so long are folded into one slice.
 const SLICE_MS: i64 = 12_000;
 
-/// Runs that are there together for so long are those of two probes, ms.
-const BESIDE_MS: i64 = 10_000;
-
 /// How many slices are kept, the latest: a minute where samples are close, else as many samples.
 const SLICES: usize = 5;
 
@@ -219,13 +216,10 @@ impl Life {
         })
     }
 
-    /// Whether two runs with samples were there at the same time, for longer than one that begins again where another ended.
+    /// From its first line to its last, milliseconds since 1970; `None` without a sample or without a clock.
     #[must_use]
-    pub fn is_beside(&self, other: &Self) -> bool {
-        let spans = |life: &Self| life.whole.as_ref().and_then(|_| life.first.at_ms().zip(life.last.at_ms()));
-        spans(self).zip(spans(other)).is_some_and(|((a_first, a_last), (b_first, b_last))| {
-            a_last.min(b_last).saturating_sub(a_first.max(b_first)) >= BESIDE_MS
-        })
+    pub fn span_ms(&self) -> Option<(i64, i64)> {
+        self.whole.as_ref().and_then(|_| self.first.at_ms().zip(self.last.at_ms()))
     }
 
     /// Whether it ever saw the CI runner's own process.

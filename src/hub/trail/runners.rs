@@ -26,28 +26,51 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// The runs of which one's end is the runner's, by their place in [`Self::runs`]: the last with samples, else the last; and those
-    /// of probes that ran beside it. Where some of them saw the agent, only these.
+    /// The runs of which one's end is the runner's: the last with samples, else the last; and those of probes that ran beside it.
+    /// Where some of them saw the agent, only these.
     #[must_use]
-    pub fn side_by_side(&self) -> Vec<usize> {
-        if self.runs.len() == 1 {
-            return vec![0];
-        }
+    pub fn together(&self) -> Together {
         let last = self.runs.iter().rposition(|(_, life)| life.whole.is_some());
-        let Some(last) = last.or(self.runs.len().checked_sub(1)) else { return Vec::new() };
-        let life = |at: usize| self.runs.get(at).map(|(_, life)| life.as_ref());
-        let is_beside = |one: usize, other: usize| life(one).zip(life(other)).is_some_and(|(a, b)| a.is_beside(b));
-        let mut all: Vec<usize> = (0..last).filter(|at| is_beside(*at, last)).chain([last]).collect();
-        // What began again in the same place is the later of its runs.
-        let is_followed = |at: usize, all: &[usize]| all.iter().any(|other| *other > at && !is_beside(at, *other));
-        let latest: Vec<usize> = all.iter().copied().filter(|at| !is_followed(*at, &all)).collect();
-        all = latest;
-        let saw_agent = |at: &usize| life(*at).is_some_and(Life::saw_agent);
-        if all.iter().any(saw_agent) {
-            all.retain(saw_agent);
+        let Some(last) = last.or(self.runs.len().checked_sub(1)) else { return Together::default() };
+        let mut together = Together { runs: vec![last], left_out: 0 };
+        let span = |at: usize| self.runs.get(at).and_then(|(_, life)| life.span_ms());
+        let Some((last_began, _)) = span(last).filter(|_| last > 0) else { return together };
+        // What began again in the same place is the later of its runs: one that ended before another began is no longer one of them.
+        let mut latest_began = last_began;
+        for at in (0..last).rev() {
+            let Some((began, ended)) = span(at) else { continue };
+            let is_beside = ended.saturating_sub(began.max(latest_began)) >= BESIDE_MS;
+            let is_beside_the_last = ended.saturating_sub(began.max(last_began)) >= BESIDE_MS;
+            if is_beside_the_last {
+                latest_began = latest_began.max(began);
+            }
+            if is_beside {
+                together.runs.push(at);
+            }
         }
-        all
+        let saw_agent = |at: &usize| self.runs.get(*at).is_some_and(|(_, life)| life.saw_agent());
+        if together.runs.iter().any(saw_agent) {
+            together.runs.retain(saw_agent);
+        }
+        together.left_out = together.runs.len().saturating_sub(PROBES);
+        together.runs.truncate(PROBES);
+        together
     }
+}
+
+/// Runs that are there together for so long are those of two probes, and not of one that began again, ms.
+const BESIDE_MS: i64 = 10_000;
+
+/// No runner has more probes. More runs than that, all there together, are those of many guests that were given one name.
+const PROBES: usize = 8;
+
+/// Runs of a runner that were there together, the last to speak first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Together {
+    /// Their places in [`Runner::runs`].
+    pub runs: Vec<usize>,
+    /// So many more there are, which spoke last before these.
+    pub left_out: usize,
 }
 
 /// What makes runs one runner.

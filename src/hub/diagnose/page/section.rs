@@ -3,9 +3,10 @@
 use crate::hub::trail::Read;
 use crate::hub::trail::film::view::{Scale, View};
 
+use super::super::beside::Beside;
 use super::super::text;
 use super::super::units::{count, time};
-use super::super::verdict::{Beside, Hue, Other, Said, Verdict};
+use super::super::verdict::{Hue, Other, Said, Verdict};
 use super::charts::{self, Chart};
 use super::markup::Markup;
 use super::svg::{self, Death, Numbers};
