@@ -185,7 +185,7 @@ fn silence_is_not_sure_in_a_file_that_could_not_be_read_to_its_end() {
 fn a_name_that_many_share_is_told_in_bounded_room() {
     let of = |nth: u32| {
         let run = format!("{}{}", char::from(b'a' + u8::try_from(nth / 1000).unwrap()), nth % 1000 + 1000);
-        Made::started("runner.name=r").samples(3).text().replace("run=made", &format!("run={}", &run[..4]))
+        Made::started("runner.name=r").samples(3).text().replace("run=made", &format!("run={run:.4}"))
     };
     let text: String = (0..2000).map(|nth| of(nth * 10 % 26_000)).collect();
     let found = verdict(&text);
