@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand};
 use runner_vitals::hub::diagnose::text::Look;
@@ -160,7 +160,7 @@ fn diagnosed(args: &diagnose::Args) -> Code {
     let stdout = std::io::stdout();
     let no_color = std::env::var_os("NO_COLOR");
     let look = if stdout.is_terminal() { Look::of_terminal(no_color.as_deref()) } else { Look::Plain };
-    diagnose::run(args, std::io::stdin(), &mut stdout.lock(), &mut std::io::stderr(), look)
+    diagnose::run(args, SystemTime::now(), std::io::stdin(), &mut stdout.lock(), &mut std::io::stderr(), look)
 }
 
 fn hash_token() -> ExitCode {

@@ -7,8 +7,8 @@ use crate::hub::trail::Read;
 
 use super::cause::Cause;
 use super::text::{BOLD, Look, colour};
-use super::units::{at, harmless};
-use super::verdict::{Confidence, Verdict};
+use super::units::{at, count, harmless};
+use super::verdict::{Confidence, Hue, Verdict};
 
 /// What is kept of a verdict for its row.
 #[derive(Clone, Debug)]
@@ -16,7 +16,11 @@ pub(super) struct Row {
     pub(super) last_ms: Option<i64>,
     pub(super) runner: String,
     pub(super) cause: Cause,
+    pub(super) word: &'static str,
+    pub(super) about: &'static str,
+    pub(super) is_alive: bool,
     pub(super) confidence: Confidence,
+    pub(super) hue: Hue,
     pub(super) score: i64,
     pub(super) says: String,
 }
@@ -34,7 +38,11 @@ impl Table {
             last_ms: verdict.last_ms,
             runner: verdict.runner.clone(),
             cause: verdict.cause,
+            word: verdict.word(),
+            about: verdict.about(),
+            is_alive: verdict.is_alive(),
             confidence: verdict.confidence,
+            hue: verdict.hue(),
             score: verdict.score,
             says: verdict.because.first().map_or_else(String::new, |said| said.says.clone()),
         });
@@ -55,7 +63,7 @@ impl Table {
         let longest = rows.iter().map(|row| row.runner.chars().count()).max().unwrap_or(0).min(60);
         for row in rows {
             let time = row.last_ms.map_or_else(|| "-".to_owned(), at);
-            let cause = look.paint(colour(row.confidence), &format!("{:<14}", row.cause.name()));
+            let cause = look.paint(colour(row.hue), &format!("{:<14}", row.word));
             let confidence = row.confidence.name();
             writeln!(
                 out,
@@ -63,9 +71,9 @@ impl Table {
                 row.runner, row.score, row.says
             )?;
         }
-        writeln!(out, "\n{}", look.paint(BOLD, &format!("{} runners", rows.len())))?;
-        for (cause, count) in totals(rows) {
-            writeln!(out, "{count:>7}  {:<14}  {}", cause.name(), cause.about())?;
+        writeln!(out, "\n{}", look.paint(BOLD, &heading(rows)))?;
+        for (word, about, count) in totals(rows) {
+            writeln!(out, "{count:>7}  {word:<14}  {about}")?;
         }
         if let Some(partial) = &read.partial {
             writeln!(out, "{}", look.paint(BOLD, &format!("PARTIAL: {}", harmless(partial))))?;
@@ -74,13 +82,20 @@ impl Table {
     }
 }
 
-/// How many died of what, the most first.
-pub(super) fn totals(rows: &[Row]) -> Vec<(Cause, usize)> {
-    let mut totals: BTreeMap<Cause, usize> = BTreeMap::new();
+/// How many runners there are, and how many of them did not die.
+pub(super) fn heading(rows: &[Row]) -> String {
+    let alive = rows.iter().filter(|row| row.is_alive).count();
+    let runners = count(rows.len() as u64, "runner");
+    if alive == 0 { runners } else { format!("{runners}, {alive} of them alive") }
+}
+
+/// How many died of what, the most first: the word, what it means, the count. A job that failed is another end than one that did not.
+pub(super) fn totals(rows: &[Row]) -> Vec<(&'static str, &'static str, usize)> {
+    let mut totals: BTreeMap<(Cause, &'static str, &'static str), usize> = BTreeMap::new();
     for row in rows {
-        *totals.entry(row.cause).or_default() += 1;
+        *totals.entry((row.cause, row.word, row.about)).or_default() += 1;
     }
-    let mut totals: Vec<(Cause, usize)> = totals.into_iter().collect();
+    let mut totals: Vec<_> = totals.into_iter().collect();
     totals.sort_by(|(a, a_count), (b, b_count)| b_count.cmp(a_count).then(a.cmp(b)));
-    totals
+    totals.into_iter().map(|((_, word, about), count)| (word, about, count)).collect()
 }
