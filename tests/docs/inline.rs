@@ -1,6 +1,6 @@
 //! Code within sentences: commands of ours would be taken, and a flag that is named is one.
 
-use crate::pages::{pages, read};
+use crate::pages::{ROOT, pages, read};
 use crate::parsed::{flags, understood};
 
 /// Flags of other programs, and whose.
@@ -63,4 +63,36 @@ fn a_command_of_ours_within_a_sentence_would_be_taken() {
         }
     }
     assert!(seen > 2, "{seen}");
+}
+
+/// A heading as a link names it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    kept.trim().replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut seen = 0;
+    for page in pages() {
+        let text = read(&page);
+        let folder = std::path::Path::new(&page).parent().unwrap();
+        for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if target.contains("://") {
+                continue;
+            }
+            seen += 1;
+            let (path, wanted) = target.split_once('#').unwrap_or((target, ""));
+            let at = if path.is_empty() { page.clone() } else { folder.join(path).display().to_string() };
+            assert!(std::path::Path::new(ROOT).join(&at).exists(), "{page}: no {target}");
+            if !wanted.is_empty() {
+                let headings: Vec<String> = read(&at)
+                    .lines()
+                    .filter_map(|line| Some(anchor(line.strip_prefix('#')?.trim_start_matches('#'))))
+                    .collect();
+                assert!(headings.iter().any(|heading| heading == wanted), "{page}: {at} has no heading {wanted}");
+            }
+        }
+    }
+    assert!(seen > 30, "{seen}");
 }

@@ -14,7 +14,8 @@ use crate::stage::Stage;
 
 /// What a page may call, besides the scripts of the repository.
 const PROGRAMS: [&str; 7] = ["cargo", "docker", "helm", "kubectl", "runner-vitals", "vitals-hub", "gh"];
-const SCRIPTS: [&str; 5] = ["check", "fuzz/run", ".ci/cross", ".ci/manifests", "deploy/check-boards"];
+const SCRIPTS: [&str; 7] =
+    ["check", "fuzz/run", "benches/all", ".ci/cross", ".ci/deny", ".ci/manifests", "deploy/check-boards"];
 
 /// Runs a block with stand-ins for everything, and looks at each call.
 pub(crate) fn would_be_understood(page: &str, begins: &str) {
