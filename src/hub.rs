@@ -1,5 +1,6 @@
 //! The operator's side.
 
+pub mod cli;
 pub mod diagnose;
 pub mod serve;
 pub mod trail;

@@ -19,6 +19,7 @@ const ARROW: &[&str] = &[
     "hub::serve",
     "hub::trail",
     "hub::diagnose",
+    "hub::cli",
     "probe::end",
     "probe::endpoint",
     "probe::fixed",
