@@ -75,7 +75,7 @@ fn measure(guest: &Path) -> Vec<Side> {
     let mut floor = Running::on_a_pipe(&mut this(&[&["child", "slow-floor", &first_ms], &paths[..]].concat()));
     let mut exporters: Vec<Exporter> =
         [Set::Comparable, Set::AsInstalled].into_iter().filter_map(Exporter::start).collect();
-    let lines = [&mut probe, &mut script, &mut floor].map(|one| longest_sample(one));
+    let lines = [&mut probe, &mut script, &mut floor].map(longest_sample);
     [&mut probe, &mut script, &mut floor].into_iter().for_each(Running::drain);
     exporters.iter_mut().for_each(|exporter| (0..WARM).for_each(|_| _ = exporter.scrape()));
     let pids = [probe.pid(), script.pid(), floor.pid()];

@@ -158,9 +158,9 @@ pub fn run(
     }
     let page =
         args.html.as_ref().map(|_| Page::of(&runners, &clock, if args.all { Shape::Table } else { Shape::Runners }));
-    let told = tell(args, runners, &clock, &read, out, look);
+    let told = tell(args, &runners, &clock, &read, out, look);
     if let Some(error) = page.and_then(|page| draw(args, question.as_ref(), page, &read, stdin).err()) {
-        let _ = writeln!(log, "vitals-hub: {}", units::harmless(&error.to_string()));
+        let _ = writeln!(log, "vitals-hub: {}", units::harmless(error.to_string()));
         return Code::Unwritten;
     }
     match told {
@@ -209,34 +209,28 @@ fn draw(
     page.write(film, before, path)
 }
 
-/// Judges runner by runner, so that no more than one verdict is there at a time.
+/// Judges runner by runner, so that few verdicts are there at a time.
 fn tell(
     args: &Args,
-    runners: Vec<Runner>,
+    runners: &[Runner],
     clock: &Clock,
     read: &trail::Read,
     out: &mut impl Write,
     look: Look,
 ) -> io::Result<()> {
     let mut out = BufWriter::new(out);
-    let verdicts = runners.into_iter().filter_map(|runner| verdict::judge(&runner, clock));
+    let verdict_of = |runner| verdict::judge(runner, clock);
     match (args.format, args.all) {
         (Format::Json, _) => {
             let mut array = json::Array::open(&mut out)?;
-            for verdict in verdicts {
+            for verdict in runners.iter().filter_map(verdict_of) {
                 array.push(&verdict, read)?;
             }
             array.close()?;
         }
-        (Format::Text, true) => {
-            let mut table = table::Table::default();
-            for verdict in verdicts {
-                table.push(&verdict);
-            }
-            table.write(read, look, &mut out)?;
-        }
+        (Format::Text, true) => table::Table::of(runners, clock).write(read, look, &mut out)?,
         (Format::Text, false) => {
-            for (nth, verdict) in verdicts.enumerate() {
+            for (nth, verdict) in runners.iter().filter_map(verdict_of).enumerate() {
                 if nth > 0 {
                     writeln!(out)?;
                 }

@@ -109,7 +109,7 @@ fn beside(all: &[Beside]) -> Vec<Value> {
 fn said(said: &[Said], read: &Read) -> Vec<Value> {
     let one = |said: &Said| {
         let lines = said.lines.iter().map(
-            |line| json!({ "seq": line.seq, "ts": line.at_ms.map(at), "place": harmless(&read.place(line.place)) }),
+            |line| json!({ "seq": line.seq, "ts": line.at_ms.map(at), "place": harmless(read.place(line.place)) }),
         );
         json!({ "says": said.says, "lines": lines.collect::<Vec<_>>() })
     };

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::num::NonZero;
+use std::thread;
 
-use crate::hub::trail::Read;
+use crate::hub::trail::{Read, Runner};
 
 use super::cause::Cause;
+use super::clock::Clock;
 use super::text::{BOLD, Look, colour};
 use super::units::{at, count, harmless};
-use super::verdict::{Confidence, Hue, Verdict};
+use super::verdict::{self, Confidence, Hue, Verdict};
+
+/// Runners that are worth a thread.
+const SHARE: usize = 1000;
 
 /// What is kept of a verdict for its row.
 #[derive(Clone, Debug)]
@@ -32,20 +38,34 @@ pub struct Table {
 }
 
 impl Table {
+    /// Judges them all, many on several CPUs.
+    #[must_use]
+    pub fn of(runners: &[Runner], clock: &Clock) -> Self {
+        let cpus = thread::available_parallelism().map_or(1, NonZero::get);
+        let share = runners.len().div_ceil(cpus).max(SHARE);
+        let rows = |share: &[Runner]| -> Vec<Row> {
+            share.iter().filter_map(|runner| verdict::judge(runner, clock)).map(|verdict| Row::of(&verdict)).collect()
+        };
+        let mut shares = runners.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        thread::scope(|scope| {
+            let start = |share| thread::Builder::new().spawn_scoped(scope, move || rows(share)).map_err(|_| share);
+            let others: Vec<_> = shares.map(start).collect();
+            let mut all = rows(own);
+            for other in others {
+                all.extend(match other {
+                    Ok(other) => other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                    // There was no thread to be had.
+                    Err(share) => rows(share),
+                });
+            }
+            Self { rows: all }
+        })
+    }
+
     /// Takes a verdict.
     pub fn push(&mut self, verdict: &Verdict) {
-        self.rows.push(Row {
-            last_ms: verdict.last_ms,
-            runner: verdict.runner.clone(),
-            cause: verdict.cause,
-            word: verdict.word(),
-            about: verdict.about(),
-            is_alive: verdict.is_alive(),
-            confidence: verdict.confidence,
-            hue: verdict.hue(),
-            score: verdict.score,
-            says: verdict.because.first().map_or_else(String::new, |said| said.says.clone()),
-        });
+        self.rows.push(Row::of(verdict));
     }
 
     /// The rows, by the time of death.
@@ -79,6 +99,23 @@ impl Table {
             writeln!(out, "{}", look.paint(BOLD, &format!("PARTIAL: {}", harmless(partial))))?;
         }
         Ok(())
+    }
+}
+
+impl Row {
+    fn of(verdict: &Verdict) -> Self {
+        Self {
+            last_ms: verdict.last_ms,
+            runner: verdict.runner.clone(),
+            cause: verdict.cause,
+            word: verdict.word(),
+            about: verdict.about(),
+            is_alive: verdict.is_alive(),
+            confidence: verdict.confidence,
+            hue: verdict.hue(),
+            score: verdict.score,
+            says: verdict.because.first().map_or_else(String::new, |said| said.says.clone()),
+        }
     }
 }
 

@@ -182,7 +182,7 @@ pub(super) fn alike(others: &[Other]) -> Vec<(String, Vec<&'static str>)> {
 /// The lines that say so: `[FILE:12-17]`, or `[SERVER seq=12-17]` where they have no place but that.
 fn cited(said: &Said, read: &Read, look: Look) -> String {
     let place = |line: &Cited| {
-        let place = harmless(&read.place(line.place));
+        let place = harmless(read.place(line.place));
         if line.place.line == 0 { format!("{place} seq={}", line.seq) } else { place }
     };
     let lines = match said.lines.as_slice() {

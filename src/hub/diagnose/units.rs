@@ -46,11 +46,12 @@ pub(super) fn at(ms: i64) -> String {
 
 /// A text in which nothing is left that a terminal obeys or that changes how the rest reads: control characters, C1 codes,
 /// marks of direction and other invisible ones stand there as `\u{…}`.
-pub(super) fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: impl Into<String> + AsRef<str>) -> String {
     // The usual, of which there is much where runners are many.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return text.to_owned();
+    if text.as_ref().bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
     }
+    let text = text.as_ref();
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,5 +1,7 @@
 //! From the cases to one verdict: the primary cause, how sure it is, what else there was, what it was not.
 
+use std::mem;
+
 use crate::hub::trail::Runner;
 use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{Mark, Place};
@@ -217,12 +219,14 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
     let (run, life) = runner.runs.get(at)?;
     let mut cases = rules::cases(&evidence).into_iter();
     let primary = cases.next()?;
-    let others: Vec<Case> = cases.collect();
+    let mut others: Vec<Case> = cases.collect();
     let score = surety(&evidence, &primary, &others);
+    let but = but(&evidence, &primary);
+    let change = advice::advice(&evidence, &primary).into_iter().map(harmless).collect();
     let last_ms = evidence.end.at_ms();
     let next_due_ms = last_ms.filter(|_| matches!(evidence.ending, Ending::Silence | Ending::Alive));
     Some(Verdict {
-        runner: harmless(&runner.name),
+        runner: harmless(runner.name.as_str()),
         fleet: evidence.about().and_then(|about| about.fleet.as_deref()).map(harmless),
         run: run.as_str().to_owned(),
         at,
@@ -231,11 +235,11 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         cause: primary.cause,
         score,
         confidence: Confidence::of(score),
-        because: primary.reasons.iter().map(said).collect(),
-        but: but(&evidence, &primary),
-        contributing: contributing(&evidence, &others),
-        ruled_out: ruled_out(&others),
-        change: advice::advice(&evidence, &primary).iter().map(|text| harmless(text)).collect(),
+        because: primary.reasons.into_iter().map(said).collect(),
+        but,
+        contributing: contributing(&evidence, &mut others),
+        ruled_out: ruled_out(&mut others),
+        change,
         ending: evidence.ending,
         first_ms: life.first.at_ms(),
         last_ms,
@@ -250,7 +254,8 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
 /// What speaks against the primary cause; a beginning that is not there is said of every cause.
 fn but(evidence: &Evidence<'_>, primary: &Case) -> Vec<Said> {
     let lost = evidence.lost_beginning().filter(|lost| !primary.against.contains(lost));
-    primary.against.iter().chain(&lost).chain(&impossible(evidence.life)).chain(&cut(evidence)).map(said).collect()
+    let rest = lost.into_iter().chain(impossible(evidence.life)).chain(cut(evidence));
+    primary.against.iter().cloned().chain(rest).map(said).collect()
 }
 
 /// The score of the primary cause, less what leaves it open.
@@ -294,28 +299,35 @@ fn is_trouble(cause: Cause) -> bool {
     !matches!(cause, Cause::Stopped | Cause::Finished | Cause::OutsideGuest | Cause::NoVitals | Cause::Inconclusive)
 }
 
-fn contributing(evidence: &Evidence<'_>, others: &[Case]) -> Vec<Other> {
+/// Takes what speaks for those that contributed.
+fn contributing(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
     let is_end = |case: &Case| match case.cause {
         Cause::Stopped => evidence.ending == Ending::Told,
         Cause::Finished => matches!(evidence.ending, Ending::Finished { .. } | Ending::Orphaned),
         _ => false,
     };
-    let contributes = |case: &&Case| is_end(case) || is_trouble(case.cause) && case.score >= CONTRIBUTES;
-    others.iter().filter(contributes).map(|case| other(case, &case.reasons)).collect()
+    let contributes = |case: &&mut Case| is_end(case) || is_trouble(case.cause) && case.score >= CONTRIBUTES;
+    others
+        .iter_mut()
+        .filter(contributes)
+        .map(|case| other(case.cause, case.score, mem::take(&mut case.reasons)))
+        .collect()
 }
 
-fn ruled_out(others: &[Case]) -> Vec<Other> {
-    let is_out = |case: &&Case| case.score < CONTRIBUTES && !case.against.is_empty();
-    let mut out: Vec<Other> = others.iter().filter(is_out).map(|case| other(case, &case.against)).collect();
+/// Takes what speaks against those that it was not.
+fn ruled_out(others: &mut [Case]) -> Vec<Other> {
+    let is_out = |case: &&mut Case| case.score < CONTRIBUTES && !case.against.is_empty();
+    let out = others.iter_mut().filter(is_out).map(|case| other(case.cause, case.score, mem::take(&mut case.against)));
+    let mut out: Vec<Other> = out.collect();
     out.sort_by_key(|other| other.cause);
     out
 }
 
-fn other(case: &Case, reasons: &[Reason]) -> Other {
-    Other { cause: case.cause, score: case.score, because: reasons.iter().map(said).collect() }
+fn other(cause: Cause, score: i64, reasons: Vec<Reason>) -> Other {
+    Other { cause, score, because: reasons.into_iter().map(said).collect() }
 }
 
-fn said(reason: &Reason) -> Said {
+fn said(reason: Reason) -> Said {
     let cited = |mark: &Mark| Cited { seq: mark.seq, at_ms: mark.at_ms(), place: mark.place };
-    Said { says: harmless(&reason.says), lines: reason.lines.iter().map(cited).collect() }
+    Said { says: harmless(reason.says), lines: reason.lines.iter().map(cited).collect() }
 }
