@@ -21,6 +21,8 @@ mod allocations;
 mod bounds;
 #[path = "cost/child.rs"]
 mod child;
+#[path = "cost/compare.rs"]
+mod compare;
 #[path = "../tests/support/fixture.rs"]
 mod fixture;
 #[path = "cost/guest.rs"]
@@ -55,10 +57,14 @@ fn main() -> ExitCode {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["child", "probe"] => child::probe(PACE),
         ["child", "floor", first_ms, ..] => child::floor(PACE, Duration::from_millis(parsed(first_ms)), &args[3..]),
+        ["child", "slow-floor", first_ms, ..] => {
+            child::floor(Duration::from_secs(1), Duration::from_millis(parsed(first_ms)), &args[3..]);
+        }
         ["child", "files"] => std::io::stdout().write_all(child::files().as_bytes()).expect("the parent reads"),
         ["child", "samples", count] => child::samples(None, parsed(count)),
         ["child", "samples", count, root] => child::samples(Some(root.into()), parsed(count)),
         ["network", "--bench"] => return measure_part(measure_network),
+        ["compare", "--bench"] => compare::print(&guest::binary()),
         [.., "--bench"] => return measure(),
         // `cargo test --all-targets` comes here.
         _ => {}

@@ -18,7 +18,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use runner_vitals::hub::diagnose::text::Look;
 use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
@@ -88,7 +88,7 @@ fn measure(path: &Path) -> Duration {
     let (files, loki) = (vec![PathBuf::from(path)], LokiArgs::default());
     let args = Args { files, loki, runner: None, all: true, format: Format::Text, html: None };
     let before = Instant::now();
-    let code = run(&args, io::empty(), &mut io::sink(), &mut io::sink(), Look::Plain);
+    let code = run(&args, SystemTime::now(), io::empty(), &mut io::sink(), &mut io::sink(), Look::Plain);
     assert_eq!(code, Code::Said);
     before.elapsed()
 }

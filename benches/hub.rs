@@ -1,4 +1,4 @@
-//! What the hub takes, against its bounds: `cargo bench --bench hub`. 1,000 guests on loopback, each with a token and a
+//! What the hub takes, against its bounds: `cargo bench --profile release --bench hub`. 1,000 guests on loopback, each with a token and a
 //! connection of its own, post ten lines a request; this process makes the load on the same machine. The table is in
 //! `benches/BUDGET.md`. Ends with 1 when a bound is missed.
 

@@ -1,5 +1,6 @@
 //! The operator's side.
 
+pub mod cli;
 pub mod diagnose;
 pub mod fleet;
 pub mod serve;

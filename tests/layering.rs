@@ -20,6 +20,7 @@ const ARROW: &[&str] = &[
     "hub::trail",
     "hub::diagnose",
     "hub::fleet",
+    "hub::cli",
     "probe::end",
     "probe::endpoint",
     "probe::fixed",

@@ -6,7 +6,8 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
+use runner_vitals::hub::cli::{Cli, Task};
 use runner_vitals::hub::diagnose::text::Look;
 use runner_vitals::hub::diagnose::{self, Code};
 use runner_vitals::hub::fleet;
@@ -34,31 +35,6 @@ const EX_CONFIG: u8 = 78;
 
 /// How long the end waits for a stderr that nobody reads.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// The operator's side of runner-vitals.
-#[derive(Debug, Parser)]
-#[command(name = "vitals-hub", version, max_term_width = 100)]
-struct Cli {
-    /// What is logged to stderr: error, warn, info, debug, or a filter as RUST_LOG takes it [default: info]
-    #[arg(long, global = true, value_name = "LEVEL")]
-    log: Option<String>,
-    #[command(subcommand)]
-    command: Task,
-}
-
-#[derive(Debug, Subcommand)]
-enum Task {
-    /// Take lines from guests by HTTP and bring them out: stdout, files, Loki
-    ///
-    /// Every setting can also be given in the environment, as VITALS_HUB_LISTEN and so on; a flag wins.
-    Serve(Box<config::Args>),
-    /// Say why a runner died, from its trail
-    Diagnose(Box<diagnose::Args>),
-    /// Say how fleets of runners fare, from their trails: who is there, claims, warm-ups, waits, jobs
-    Fleet(Box<fleet::Args>),
-    /// Print what a tokens file says of a token, which is read from stdin
-    HashToken,
-}
 
 fn main() -> ExitCode {
     let (cli, environment) = match parsed() {
@@ -163,7 +139,7 @@ fn stop() -> std::io::Result<impl Future<Output = ()>> {
 
 fn diagnosed(args: &diagnose::Args) -> Code {
     let stdout = std::io::stdout();
-    diagnose::run(args, std::io::stdin(), &mut stdout.lock(), &mut std::io::stderr(), look())
+    diagnose::run(args, SystemTime::now(), std::io::stdin(), &mut stdout.lock(), &mut std::io::stderr(), look())
 }
 
 fn told_of_fleets(args: &fleet::Args) -> Code {

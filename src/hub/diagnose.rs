@@ -2,10 +2,12 @@
 //!
 //! Trails ([`super::trail`]) become evidence ([`evidence`]), each rule ([`rules`]) says how far that speaks for its cause, and the
 //! strongest is the verdict ([`verdict`]), as text ([`text`]), JSON ([`json`]), a row of many ([`table`]) or a page (`page`). All of it is
-//! pure: the same trail gives the same bytes. `docs/VERDICTS.md` has the causes, the thresholds and their reasons.
+//! pure: the same trail gives the same bytes, once it is over ([`clock`]). `docs/VERDICTS.md` has the causes, the thresholds and their reasons.
 
+pub mod beside;
 pub mod case;
 pub mod cause;
+pub mod clock;
 pub mod evidence;
 pub mod json;
 pub mod rules;
@@ -18,6 +20,7 @@ pub(crate) mod inputs;
 mod loki_args;
 mod page;
 mod ring;
+mod signals;
 pub(crate) mod units;
 
 use std::io::{self, BufWriter, Read, Write};
@@ -29,6 +32,7 @@ use clap::ValueEnum;
 use super::trail::film::Film;
 use super::trail::loki::{Fault, Question, Settings};
 use super::trail::{self, Book, Runner};
+use clock::Clock;
 use inputs::Asked;
 use page::spool::Spool;
 use page::{Page, PageError, Shape};
@@ -108,10 +112,19 @@ impl From<Fault> for Code {
 
 /// Reads all trails and tells the verdicts on `out`; what is wrong with the input on `log`, with its place.
 ///
+/// `now` says which runners can still live: those whose next lines are not due yet.
 /// `stdin` is read where neither a file nor Loki is named, or for `-`.
-pub fn run(args: &Args, stdin: impl Read + Send, out: &mut impl Write, log: &mut impl Write, look: Look) -> Code {
+pub fn run(
+    args: &Args,
+    now: SystemTime,
+    stdin: impl Read + Send,
+    out: &mut impl Write,
+    log: &mut impl Write,
+    look: Look,
+) -> Code {
     let mut book = Book::default();
-    let question = match args.loki.question(SystemTime::now()) {
+    let clock = Clock::new(now, args.loki.to);
+    let question = match args.loki.question(now) {
         Ok(question) => question,
         Err(error) => {
             let _ = writeln!(log, "vitals-hub: {error}");
@@ -134,16 +147,20 @@ pub fn run(args: &Args, stdin: impl Read + Send, out: &mut impl Write, log: &mut
     if runners.is_empty() {
         let why = if has_lines { "no runner of that name" } else { "no line of vitals" };
         let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
-        let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
+        // Who was not let in knows nothing of what is there, and that was told.
+        if has_lines || !args.files.is_empty() || !matches!(asked, Asked::Nothing(_)) {
+            let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
+        }
         return match asked {
             Asked::Whole => Code::Unusable,
             Asked::Partly(fault) | Asked::Nothing(fault) => fault.into(),
         };
     }
-    let page = args.html.as_ref().map(|_| Page::of(&runners, if args.all { Shape::Table } else { Shape::Runners }));
-    let told = tell(args, runners, &read, out, look);
+    let page =
+        args.html.as_ref().map(|_| Page::of(&runners, &clock, if args.all { Shape::Table } else { Shape::Runners }));
+    let told = tell(args, &runners, &clock, &read, out, look);
     if let Some(error) = page.and_then(|page| draw(args, question.as_ref(), page, &read, stdin).err()) {
-        let _ = writeln!(log, "vitals-hub: {}", units::harmless(&error.to_string()));
+        let _ = writeln!(log, "vitals-hub: {}", units::harmless(error.to_string()));
         return Code::Unwritten;
     }
     match told {
@@ -151,9 +168,12 @@ pub fn run(args: &Args, stdin: impl Read + Send, out: &mut impl Write, log: &mut
             Asked::Whole | Asked::Partly(_) => Code::Said,
             Asked::Nothing(fault) => fault.into(),
         },
-        // Who reads has enough.
+        // Who reads has enough: `| head -1` is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Code::Said,
-        Err(_) => Code::Unwritten,
+        Err(error) => {
+            let _ = writeln!(log, "vitals-hub: stdout: {error}");
+            Code::Unwritten
+        }
     }
 }
 
@@ -189,27 +209,28 @@ fn draw(
     page.write(film, before, path)
 }
 
-/// Judges runner by runner, so that no more than one verdict is there at a time.
-fn tell(args: &Args, runners: Vec<Runner>, read: &trail::Read, out: &mut impl Write, look: Look) -> io::Result<()> {
+/// Judges runner by runner, so that few verdicts are there at a time.
+fn tell(
+    args: &Args,
+    runners: &[Runner],
+    clock: &Clock,
+    read: &trail::Read,
+    out: &mut impl Write,
+    look: Look,
+) -> io::Result<()> {
     let mut out = BufWriter::new(out);
-    let verdicts = runners.into_iter().filter_map(|runner| verdict::judge(&runner));
+    let verdict_of = |runner| verdict::judge(runner, clock);
     match (args.format, args.all) {
         (Format::Json, _) => {
             let mut array = json::Array::open(&mut out)?;
-            for verdict in verdicts {
+            for verdict in runners.iter().filter_map(verdict_of) {
                 array.push(&verdict, read)?;
             }
             array.close()?;
         }
-        (Format::Text, true) => {
-            let mut table = table::Table::default();
-            for verdict in verdicts {
-                table.push(&verdict);
-            }
-            table.write(read, look, &mut out)?;
-        }
+        (Format::Text, true) => table::Table::of(runners, clock).write(read, look, &mut out)?,
         (Format::Text, false) => {
-            for (nth, verdict) in verdicts.enumerate() {
+            for (nth, verdict) in runners.iter().filter_map(verdict_of).enumerate() {
                 if nth > 0 {
                     writeln!(out)?;
                 }

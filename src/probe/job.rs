@@ -22,7 +22,7 @@ use super::sink::outlets::NETWORK_LAST_WORDS;
 use super::stderr::say;
 use super::watch::supervisor::JobEnd;
 
-pub use order::{Order, Wrong};
+pub use order::{Order, Wrong, command as exec_command};
 
 /// How long the probe has for its last words; with servers to tell them to, their time comes on top.
 const LAST_WORDS: Duration = Duration::from_millis(500);

@@ -7,7 +7,8 @@ use runner_vitals::hub::diagnose::cause::Cause;
 use runner_vitals::hub::diagnose::text::Look;
 use serde_json::Value;
 
-use crate::support::{fixture, printed};
+use crate::made::Made;
+use crate::support::{fixture, later, printed, printed_at};
 use crate::trails::TRAILS;
 
 fn document(name: &str) -> String {
@@ -35,6 +36,16 @@ fn json_follows_its_schema() {
         let (out, ..) = printed(Format::Json, false, fixture(name).as_bytes(), Look::Plain);
         let found: Value = serde_json::from_str(&out).unwrap();
         follows(&found, &schema, &schema, name);
+    }
+    // What no captured trail has: a second probe, and a runner that lives.
+    let made = Made::started("runner.name=r").samples(12);
+    let two = format!("{}{}", made.text(), made.text().replace("run=made", "run=side"));
+    for now in [later(), std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_780_000_061_000)] {
+        let (out, ..) = printed_at(now, Format::Json, false, two.as_bytes(), Look::Plain);
+        let found: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(found[0]["beside"].as_array().unwrap().len(), 1, "{out}");
+        assert_eq!(found[0]["ending"], if now == later() { "silence" } else { "alive" });
+        follows(&found, &schema, &schema, "two probes");
     }
 }
 

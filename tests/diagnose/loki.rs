@@ -9,6 +9,7 @@ use runner_vitals::hub::diagnose::verdict::judge;
 use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
 use runner_vitals::hub::serve::out::loki::Credentials;
 use runner_vitals::hub::trail::Book;
+use runner_vitals::hub::trail::loki::question::since_1970_ns;
 use runner_vitals::hub::trail::loki::{Fault, Loki, Question, Reading, Settings};
 use runner_vitals::net::client::Matcher;
 use runner_vitals::url::Url;
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use crate::made::Made;
 use crate::stand_in::{Entry, Instead, StandIn};
-use crate::support::{fixture, verdict};
+use crate::support::{fixture, later, over, verdict};
 
 /// 2026-06-04T12:00:00Z.
 const BEGAN_NS: u64 = 1_780_574_400_000_000_000;
@@ -65,7 +66,7 @@ fn printed(loki: &StandIn, query: &str, more: impl FnOnce(&mut Args)) -> (String
     let mut args = Args { files: Vec::new(), loki, runner: None, all: false, format: Format::Text, html: None };
     more(&mut args);
     let (mut out, mut log) = (Vec::new(), Vec::new());
-    let code = run(&args, std::io::empty(), &mut out, &mut log, Look::Plain);
+    let code = run(&args, later(), std::io::empty(), &mut out, &mut log, Look::Plain);
     (String::from_utf8(out).unwrap(), String::from_utf8(log).unwrap(), code)
 }
 
@@ -101,7 +102,7 @@ fn pages_lose_nothing_and_repeat_nothing() {
         ("runner-oom", fixture("oom-cgroup")),
         ("runner-cut", fixture("power-cut")),
     ] {
-        let found = judge(runners.iter().find(|runner| runner.name == name).unwrap()).unwrap();
+        let found = judge(runners.iter().find(|runner| runner.name == name).unwrap(), &over()).unwrap();
         let of_file = verdict(&text);
         assert_eq!(
             (found.cause, found.score, found.lines, found.missing, found.last_ms, &found.change),
@@ -169,6 +170,12 @@ fn loki_can_be_set_to_give_less() {
     let (book, reading, told) = read(&settings(&loki), "{pod=\"r\"}");
     assert!(reading.failure.is_none() && told.is_empty(), "{reading:?} {told:?}");
     assert_eq!(book.into_runners().0[0].runs[0].1.lines, 3001);
+    let asked: Vec<String> = loki.asked().iter().map(|asked| asked["limit"].clone()).collect();
+    assert_eq!(asked, ["5000", "1000", "1000", "1000", "1000"], "it says how many, and that many are asked for");
+    // So few that a page can be of one nanosecond.
+    let few = StandIn::plain(entries("r", &fixture("idle"), 1)).with(|known| known.most = 15);
+    let (_, log, code) = printed(&few, "{pod=\"r\"}", |_| {});
+    assert!(code == Code::Setting && log.contains("set to give 15 lines at most at once"), "{log}");
 }
 
 #[test]
@@ -213,6 +220,7 @@ fn who_asks_has_to_be_let_in() {
         assert_eq!((out.as_str(), code), ("", Code::Setting), "{log}");
         assert!(log.contains("answered 401: ") || log.contains("/no/such/file: "), "{log}");
         assert!(log.contains(&loki.server.url) && !log.contains("s3cr3t"), "{log}");
+        assert_eq!(log.lines().count(), 1, "{log}");
     }
 }
 
@@ -248,7 +256,7 @@ fn loki_that_is_not_there_is_unavailable() {
     let args = LokiArgs { loki: Some(url), pod: Some("r".to_owned()), ..LokiArgs::default() };
     let args = Args { files: Vec::new(), loki: args, runner: None, all: false, format: Format::Text, html: None };
     let mut log = Vec::new();
-    assert_eq!(run(&args, std::io::empty(), &mut Vec::new(), &mut log, Look::Plain), Code::Unavailable);
+    assert_eq!(run(&args, later(), std::io::empty(), &mut Vec::new(), &mut log, Look::Plain), Code::Unavailable);
     assert!(String::from_utf8(log).unwrap().contains("(4 times)"));
 }
 
@@ -296,7 +304,11 @@ fn a_bad_query_is_told_in_lokis_words() {
     let loki = StandIn::plain(many());
     for (query, code, says) in [
         ("nonsense", Code::Unusable, "answered 400: parse error at line 1, col 2"),
-        ("rate({pod=\"r\"}[1m])", Code::Unusable, "the query gives figures"),
+        (
+            "rate({pod=\"r\"}[1m])",
+            Code::Unusable,
+            "the query gives figures, and lines are needed: leave out count_over_time",
+        ),
     ] {
         let (out, log, found) = printed(&loki, query, |_| {});
         assert_eq!((out.as_str(), found), ("", code));
@@ -338,7 +350,40 @@ fn a_cause_from_loki_is_that_of_a_file() {
     for name in ["oom-guest", "disk-full", "pids-full"] {
         let loki = StandIn::plain(entries("r", &fixture(name), 3));
         let (book, ..) = read(&settings(&loki), "{pod=\"r\"}");
-        let found: Vec<Cause> = book.into_runners().0.iter().filter_map(judge).map(|verdict| verdict.cause).collect();
+        let found: Vec<Cause> = book
+            .into_runners()
+            .0
+            .iter()
+            .filter_map(|runner| judge(runner, &over()))
+            .map(|verdict| verdict.cause)
+            .collect();
         assert_eq!(found, [verdict(&fixture(name)).cause]);
     }
+}
+
+/// What was asked for only up to a time goes on behind it, as far as is known.
+#[test]
+fn a_runner_that_wrote_until_the_end_of_what_was_asked_for_lives_then() {
+    let made = Made::started("").samples(100);
+    let at = |line: &str| {
+        let at = line.split(' ').nth(1).unwrap().strip_prefix("ts=").unwrap();
+        since_1970_ns(humantime::parse_rfc3339(at).unwrap())
+    };
+    let entries: Vec<Entry> = made.text().lines().map(|line| (at(line), "r".to_owned(), line.to_owned())).collect();
+    let loki = StandIn::plain(entries);
+    let asked_to = |to: &str| {
+        printed(&loki, "{pod=\"r\"}", |args| {
+            args.loki.from = Some(humantime::parse_rfc3339("2026-05-28T20:00:00Z").unwrap());
+            args.loki.to = Some(humantime::parse_rfc3339(to).unwrap());
+        })
+    };
+    let (out, ..) = asked_to("2026-05-28T20:30:00Z");
+    assert!(out.starts_with("r: alive (low confidence"), "{out}");
+    assert!(
+        out.contains("    lines were asked for up to 2026-05-28T20:30:00.000Z, when the next was not due yet"),
+        "{out}"
+    );
+    assert!(out.contains("    ask for later lines (--to)"), "{out}");
+    let (out, ..) = asked_to("2026-05-28T21:00:00Z");
+    assert!(out.starts_with("r: outside_guest (high confidence"), "{out}");
 }

@@ -112,24 +112,29 @@ impl Made {
         self.event("stop", fields)
     }
 
+    /// What is left without the first lines.
+    pub(crate) fn without_first(&self, lines: usize) -> Self {
+        Self { text: self.text.split_inclusive('\n').skip(lines).collect(), ..self.clone() }
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         verdict(&self.text)
     }
 }
 
 #[track_caller]
-fn is(made: &Made, cause: Cause, confidence: Confidence) -> Verdict {
+pub(crate) fn is(made: &Made, cause: Cause, confidence: Confidence) -> Verdict {
     let verdict = made.verdict();
     assert_eq!((verdict.cause, verdict.confidence), (cause, confidence), "{verdict:#?}");
     verdict
 }
 
 #[track_caller]
-fn contributes(verdict: &Verdict, cause: Cause) {
+pub(crate) fn contributes(verdict: &Verdict, cause: Cause) {
     assert!(verdict.contributing.iter().any(|other| other.cause == cause), "{verdict:#?}");
 }
 
@@ -529,6 +534,10 @@ fn the_host_stops_the_guest() {
 fn there_are_no_vitals() {
     is(&Made::started(""), NoVitals, Confidence::High);
     is(&Made::started("").sample(), NoVitals, Confidence::Medium);
+    // Where lines are broken, its samples can be among them.
+    let broken = Made { text: format!("{}RUNNER_VITALS ts= run=made\n", Made::started("").text), ..Made::started("") };
+    let verdict = is(&broken, NoVitals, Confidence::Low);
+    assert!(verdict.but[0].says.starts_with("broken lines stand beside them, 1 of them"), "{verdict:?}");
 }
 
 #[test]
@@ -539,4 +548,55 @@ fn clocks_jump() {
     assert!(verdict.last_ms.unwrap() < i64::try_from(STARTED_MS).unwrap(), "lines are ordered by their numbers");
     let kill = killed(Made { at_ms: made.at_ms + 31_536_000_000, ..made }.samples(3), 0, 140);
     is(&kill, GuestOom, Confidence::High);
+}
+
+/// Lines that no kernel can have written make nothing sure, and are told.
+#[test]
+fn what_cannot_be_is_not_believed() {
+    for (key, value) in [
+        ("vm.mem.avail.kb", "9000000"),
+        ("vm.mem.total.kb", "1000000000000000000"),
+        ("mem.used.pct", "4000.0"),
+        ("cpu.busy.pct", "4000.0"),
+        ("disk.used.pct", "400.0"),
+        ("mem.current", "1000000000000000000"),
+        ("mem.current", "-5"),
+    ] {
+        let well = Made::started("").samples(30);
+        let usual = well.clone();
+        let made = well.with(key, value).samples(3);
+        let found = made.verdict();
+        assert_eq!((found.cause, found.confidence), (OutsideGuest, Confidence::Low), "{key}: {found:#?}");
+        let says = &found.but.last().unwrap().says;
+        assert!(says.starts_with("lines with readings that cannot be: 3,"), "{says}");
+        assert_eq!(found.last_ms, usual.clone().samples(3).verdict().last_ms, "when it was is believed");
+        // Long before the end they are told, and nothing more.
+        let later = Made { usual: usual.usual.clone(), ..made }.samples(60);
+        is(&later, OutsideGuest, Confidence::High);
+        // All of them.
+        let all = Made::started("").with(key, value).samples(30);
+        assert!(all.verdict().confidence == Confidence::Low, "{:#?}", all.verdict());
+    }
+    let huge = Made::started("").samples(20).event("top", "rank=1 comm=x pid=1 rss.kb=1000000000000000000").samples(2);
+    assert_eq!(huge.verdict().confidence, Confidence::Low);
+}
+
+/// Where nothing in the guest ended a job that failed, something else did.
+#[test]
+fn a_job_that_failed_is_told_where_to_look() {
+    for (how, says) in [
+        ("job.signal=9", "find who sent signal 9 (SIGKILL)"),
+        ("job.exit=137", "find who sent signal 9 (SIGKILL)"),
+        ("job.signal=15", "find who sent signal 15 (SIGTERM)"),
+        ("job.exit=143", "find who sent signal 15 (SIGTERM)"),
+        ("job.signal=11", "a program of the job crashed, signal 11 (SIGSEGV)"),
+        ("job.exit=127", "a command was not found or could not be run"),
+        ("job.exit=3", "the job failed by itself"),
+    ] {
+        let made = Made::started("").samples(30).stop(&format!("reason=job_exit {how}"));
+        let found = is(&made, Finished, Confidence::High);
+        assert!(found.change[0].starts_with(says), "{how}: {:?}", found.change);
+    }
+    let well = Made::started("").samples(30).stop("reason=job_exit job.exit=0");
+    assert!(is(&well, Finished, Confidence::High).change.is_empty());
 }

@@ -16,9 +16,11 @@ mod server;
 #[allow(dead_code, reason = "what other tests use of it")]
 mod probe;
 
+mod alive;
 mod chromium;
 mod documents;
 mod hostile;
+mod inputs;
 mod loki;
 mod losses;
 mod made;
@@ -27,3 +29,4 @@ mod stand_in;
 mod support;
 mod trails;
 mod try_page;
+mod words;

@@ -8,7 +8,7 @@ use runner_vitals::hub::diagnose::text::Look;
 use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
 
 use crate::made::Made;
-use crate::support::{fixture, folder, verdict};
+use crate::support::{fixture, folder, later, verdict};
 use crate::trails::TRAILS;
 
 /// The page on what a text holds, as it is given on stdin.
@@ -21,7 +21,7 @@ fn page_with(input: &str, all: bool) -> String {
     let path = dir.path().join("page.html");
     let args = Args { html: Some(path.clone()), all, ..args(&[]) };
     let (mut out, mut log) = (Vec::new(), Vec::new());
-    let code = run(&args, input.as_bytes(), &mut out, &mut log, Look::Plain);
+    let code = run(&args, later(), input.as_bytes(), &mut out, &mut log, Look::Plain);
     assert_eq!(code, Code::Said, "{}", String::from_utf8_lossy(&log));
     assert!(!out.is_empty(), "the verdict is told too");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
@@ -128,7 +128,7 @@ fn a_file_is_read_once_more_as_a_pipe_is() {
     let path = dir.path().join("page.html");
     let file = folder().join("thrash-high.log");
     let args = Args { html: Some(path.clone()), ..args(&[&file]) };
-    assert_eq!(run(&args, io::empty(), &mut io::sink(), &mut io::sink(), Look::Plain), Code::Said);
+    assert_eq!(run(&args, later(), io::empty(), &mut io::sink(), &mut io::sink(), Look::Plain), Code::Said);
     let of_file = std::fs::read_to_string(&path).unwrap();
     let of_pipe = page(&fixture("thrash-high"));
     let named = of_file.replace(&file.display().to_string(), "stdin").replace(">thrash-high<", ">stdin<");
@@ -142,7 +142,7 @@ fn a_page_that_cannot_be_written_is_told_and_the_verdict_too() {
     for path in [dir.path().join("none/page.html"), dir.path().to_owned()] {
         let args = Args { html: Some(path.clone()), ..args(&[&file]) };
         let (mut out, mut log) = (Vec::new(), Vec::new());
-        let code = run(&args, io::empty(), &mut out, &mut log, Look::Plain);
+        let code = run(&args, later(), io::empty(), &mut out, &mut log, Look::Plain);
         assert_eq!(u8::from(code), 74);
         let log = String::from_utf8(log).unwrap();
         assert!(log.contains(&format!("--html {}: could not be written: ", path.display())), "{log}");
@@ -173,7 +173,7 @@ fn that_the_input_changed_in_between_is_told() {
     let (file, path) = (dir.path().join("trail.log"), dir.path().join("page.html"));
     std::fs::write(&file, fixture("oom-guest")).unwrap();
     let args = Args { html: Some(path.clone()), ..args(&[&file]) };
-    assert_eq!(run(&args, io::empty(), &mut Cutting(file.clone()), &mut io::sink(), Look::Plain), Code::Said);
+    assert_eq!(run(&args, later(), io::empty(), &mut Cutting(file.clone()), &mut io::sink(), Look::Plain), Code::Said);
     let page = std::fs::read_to_string(path).unwrap();
     assert!(page.contains("The input had changed when it was read again for this page: 10 lines were there then."));
 }
@@ -193,7 +193,7 @@ fn a_reader_that_has_enough_of_the_text_takes_nothing_from_the_page() {
     let path = dir.path().join("page.html");
     let args = Args { html: Some(path.clone()), ..args(&[]) };
     let text = many(2);
-    assert_eq!(run(&args, text.as_bytes(), &mut Closed, &mut io::sink(), Look::Plain), Code::Said);
+    assert_eq!(run(&args, later(), text.as_bytes(), &mut Closed, &mut io::sink(), Look::Plain), Code::Said);
     assert!(std::fs::read_to_string(path).unwrap().contains("<h1>2 runners</h1>"));
 }
 

@@ -300,10 +300,32 @@ fn the_readme_has_every_panel_and_alert() {
             assert!(readme.contains(&row), "{row}");
         }
     }
-    let alerts = [ALERTS, "deploy/prometheus/vitals-hub.yaml"].map(read).concat();
-    let names: Vec<&str> = words_behind(&alerts, "- alert: ").collect();
-    assert!(names.len() > 20);
-    for name in names {
+    for name in alerts() {
         assert!(readme.contains(&format!("| `{name}` | ")), "{name}");
+    }
+}
+
+fn alerts() -> Vec<String> {
+    let rules = [ALERTS, "deploy/prometheus/vitals-hub.yaml"].map(read).concat();
+    let names: Vec<String> = words_behind(&rules, "- alert: ").map(str::to_owned).collect();
+    assert!(names.len() > 20);
+    names
+}
+
+#[test]
+fn for_every_alert_there_is_something_to_do() {
+    let page = read("docs/OPERATE.md");
+    for name in alerts() {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` | ")));
+        let row = row.unwrap_or_else(|| panic!("docs/OPERATE.md says nothing of {name}"));
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert!(cells.len() == 3 && cells.iter().all(|cell| cell.len() > 7), "{row}");
+    }
+    // And none that there is not.
+    for name in words_behind(&page, "| `Runner").map(|name| format!("Runner{name}")) {
+        assert!(alerts().contains(&name), "{name} is no alert");
+    }
+    for name in words_behind(&page, "| `VitalsHub").map(|name| format!("VitalsHub{name}")) {
+        assert!(alerts().contains(&name), "{name} is no alert");
     }
 }

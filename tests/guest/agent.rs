@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::probe::{Arrived, Probe};
 use runner_vitals::line::field;
@@ -12,6 +13,12 @@ fn named(dir: &Path, name: &str) -> std::path::PathBuf {
     let path = dir.join(name);
     std::os::unix::fs::symlink("/bin/sh", &path).unwrap();
     path
+}
+
+/// A probe watches one agent, of whichever test it is: one test at a time has one.
+fn only_agent() -> MutexGuard<'static, ()> {
+    static AGENT: Mutex<()> = Mutex::new(());
+    AGENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn told(line: &Arrived) -> (String, String, String) {
@@ -29,6 +36,7 @@ fn of(role: &str, state: &str, comm: &str) -> (String, String, String) {
 
 #[test]
 fn the_agent_and_its_worker_are_told_as_they_come_and_go() {
+    let _only = only_agent();
     let dir = tempfile::tempdir().unwrap();
     let (listener, worker) = (named(dir.path(), "Runner.Listener"), named(dir.path(), "Runner.Worker"));
     // Each waits for the end of its stdin, the worker for that of a pipe of its own.
@@ -57,6 +65,7 @@ fn the_agent_and_its_worker_are_told_as_they_come_and_go() {
 
 #[test]
 fn an_agent_can_have_another_name() {
+    let _only = only_agent();
     let dir = tempfile::tempdir().unwrap();
     let mut agent = Command::new(named(dir.path(), "my agent")).args(["-c", "read line"]).stdin(Stdio::piped()).spawn();
     let agent = agent.as_mut().unwrap();

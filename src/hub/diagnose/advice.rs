@@ -1,22 +1,28 @@
 //! What to change. Figures come from the trail; each is a beginning for a person, not a measurement of what a job needs.
 
 use crate::hub::trail::happening::What;
-use crate::hub::trail::slice::{High, Low};
+use crate::hub::trail::slice::{High, Low, Mark};
 
+use super::case::Case;
 use super::cause::Cause;
-use super::evidence::{Evidence, is_exhausted};
+use super::clock::Looked;
+use super::evidence::{Ending, Evidence, is_exhausted};
+use super::signals;
 use super::units::{at, size};
 
 /// What would keep it from happening again.
-pub(super) fn advice(evidence: &Evidence<'_>, cause: Cause) -> Vec<String> {
-    let mut advice = of_cause(evidence, cause);
+pub(super) fn advice(evidence: &Evidence<'_>, case: &Case) -> Vec<String> {
+    let mut advice = of_cause(evidence, case);
+    advice.extend(evidence.looked.map(later));
     advice.extend(outside_limit(evidence));
     advice
 }
 
-fn of_cause(evidence: &Evidence<'_>, cause: Cause) -> Vec<String> {
-    let says = match cause {
+fn of_cause(evidence: &Evidence<'_>, case: &Case) -> Vec<String> {
+    let when = || when(evidence, case);
+    let says = match case.cause {
         Cause::GuestOom => return guest_oom(evidence),
+        Cause::MemoryThrash if evidence.at_high().is_some() => cgroup_high(evidence),
         // A cgroup can thrash below its limit in a guest that has room.
         Cause::MemoryThrash if has_room(evidence) => cgroup_memory(evidence),
         Cause::MemoryThrash => guest_memory(evidence),
@@ -26,29 +32,41 @@ fn of_cause(evidence: &Evidence<'_>, cause: Cause) -> Vec<String> {
             "give it more CPUs, fewer parallel jobs, or the agent a better priority than the job (nice, cpu.weight)"
                 .to_owned()
         }
-        Cause::CpuStolen => format!("look at the node{}: more guests want its CPUs than it has", when(evidence)),
+        Cause::CpuStolen => format!("look at the node{}: more guests want its CPUs than it has", when()),
         Cause::CpuThrottled => "raise or remove the CPU quota; bursts are throttled even when the mean fits".to_owned(),
         Cause::IoStall => {
-            format!("look at the disk and at the node{}; a faster disk, or less of it at once", when(evidence))
+            format!("look at the disk and at the node{}; a faster disk, or less of it at once", when())
         }
         Cause::DiskFull => "a larger disk, or clean up before and during the job".to_owned(),
         Cause::InodesFull => "more inodes (mkfs -N), or fewer small files: caches and node_modules first".to_owned(),
         Cause::PidsExhausted => "raise pids.max, or look for processes that are never waited for".to_owned(),
         Cause::KernelFault => {
-            format!("keep the node's console log{} and the guest's kernel version for a report", when(evidence))
+            format!("keep the node's console log{} and the guest's kernel version for a report", when())
         }
         Cause::AgentCrashed => "look at the agent's own log (_diag), and at its version".to_owned(),
-        Cause::NetworkLost => format!("look at the network between the guest and the endpoint{}", when(evidence)),
+        Cause::NetworkLost => format!("look at the network between the guest and the endpoint{}", when()),
         Cause::Paused => {
-            format!("look at what the host did{}: snapshots, migration, an overcommitted node", when(evidence))
+            format!("look at what the host did{}: snapshots, migration, an overcommitted node", when())
         }
         Cause::OutsideGuest => {
-            format!("look at the node and the platform{}: kills, evictions, a lost node, its network", when(evidence))
+            format!("look at the node and the platform{}: kills, evictions, a lost node, its network", when())
         }
         Cause::NoVitals => {
             "look at how the runner was started; the probe's first line should come before the agent".to_owned()
         }
-        Cause::Stopped | Cause::Finished | Cause::Inconclusive => return Vec::new(),
+        Cause::Finished => {
+            return match evidence.ending {
+                Ending::Finished { exit, signal } => signals::advice(exit, signal).into_iter().collect(),
+                _ => signals::advice(None, None).into_iter().collect(),
+            };
+        }
+        Cause::Inconclusive if evidence.ending == Ending::Orphaned => {
+            format!(
+                "find out what became of the process that started the probe{}: of `runner-vitals exec` only a SIGKILL leaves this; where the probe was started with `&`, it is how a job ends",
+                when()
+            )
+        }
+        Cause::Stopped | Cause::Inconclusive => return Vec::new(),
     };
     vec![says]
 }
@@ -124,8 +142,54 @@ fn cgroup_memory(evidence: &Evidence<'_>) -> String {
     }
 }
 
-fn when(evidence: &Evidence<'_>) -> String {
-    evidence.end.at_ms().map_or_else(String::new, |end| format!(" at {}", at(end)))
+/// Of a trail that is not over.
+fn later(looked: Looked) -> String {
+    if looked.is_asked {
+        "ask for later lines (--to): what came next says whether it lived on".to_owned()
+    } else {
+        format!("look again after {}: a line that is not there by then does not come", at(looked.over_ms))
+    }
+}
+
+/// The brake, and not the limit, is what it met.
+fn cgroup_high(evidence: &Evidence<'_>) -> String {
+    let Some((current, high)) = evidence.at_high() else { return cgroup_memory(evidence) };
+    let level = evidence.about().and_then(|about| about.mem_level.as_deref());
+    let of = level.map_or_else(String::new, |level| format!(" of {level}"));
+    format!(
+        "raise memory.high{of}, or set memory.max in its place: it is {}, the cgroup had {} and wanted more, so {} or above; beyond memory.high the kernel slows down what allocates and kills nothing",
+        size(high),
+        size(current),
+        size(high.max(current) / 2 * 3)
+    )
+}
+
+/// When that was which somebody is to look at: the gap, the silence, else the lines that are the reasons.
+fn when(evidence: &Evidence<'_>, case: &Case) -> String {
+    let between = |from: i64, to: i64| match to > from {
+        true => format!(" between {} and {}", at(from), at(to)),
+        false => format!(" at {}", at(to)),
+    };
+    let lines = || case.reasons.iter().flat_map(|reason| &reason.lines).filter_map(Mark::at_ms);
+    let span = match case.cause {
+        Cause::OutsideGuest if evidence.ending == Ending::Silence => {
+            evidence.end.at_ms().map(|end| (end, end.saturating_add(evidence.interval_ms)))
+        }
+        Cause::Paused => gap(evidence, case),
+        _ => lines().min().zip(lines().max()),
+    };
+    span.map_or_else(String::new, |(from, to)| between(from, to))
+}
+
+/// From when to when nothing ran; the line of a gap comes when it is over.
+fn gap(evidence: &Evidence<'_>, case: &Case) -> Option<(i64, i64)> {
+    let line = case.reasons.first()?.lines.first()?;
+    let to = line.at_ms()?;
+    let ms = evidence.life.happenings.iter().find_map(|one| match one.what {
+        What::Gap { ms, .. } if one.mark == *line => Some(ms),
+        _ => None,
+    });
+    Some((to.saturating_sub(ms?), to))
 }
 
 /// A guest that may use more than the platform gave the runner can be killed from outside, and its own figures look well.

@@ -43,6 +43,14 @@ impl Case {
         self.against.push(Reason { says, lines: lines.to_vec() });
     }
 
+    /// The same, where there is something to say.
+    pub(super) fn less_for(&mut self, points: i64, reason: Option<Reason>) {
+        if let Some(reason) = reason {
+            self.score -= points;
+            self.against.push(reason);
+        }
+    }
+
     /// It cannot be surer than this.
     pub(super) fn at_most(&mut self, score: i64) {
         self.score = self.score.min(score);

@@ -39,7 +39,7 @@ pub enum Cause {
     Stopped,
     /// The job ended.
     Finished,
-    /// The guest was well until silence.
+    /// Silence that nothing in the guest explains.
     OutsideGuest,
     /// There are no samples, or only the first ones.
     NoVitals,
@@ -123,7 +123,7 @@ impl Cause {
             Self::Paused => "the guest stood still: the host stopped it",
             Self::Stopped => "it was told to stop",
             Self::Finished => "the job ended",
-            Self::OutsideGuest => "the guest was well until silence: look outside of it",
+            Self::OutsideGuest => "silence that nothing in the guest explains: look outside of it",
             Self::NoVitals => "there are no samples, or only the first ones",
             Self::Inconclusive => "the lines do not say",
         }

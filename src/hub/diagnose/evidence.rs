@@ -5,6 +5,10 @@ use crate::hub::trail::happening::{Happening, What};
 use crate::hub::trail::life::{About, Life};
 use crate::hub::trail::slice::{High, Last, Low, Mark, Mean, Slice};
 
+use super::case::Reason;
+use super::clock::{Clock, Looked};
+use super::units::at;
+
 /// The interval of a probe that does not say it, ms.
 pub(super) const INTERVAL_MS: i64 = 5000;
 
@@ -15,15 +19,20 @@ pub enum Ending {
     Silence,
     /// It was told to stop: SIGTERM or SIGINT.
     Told,
-    /// The job ended, or the process that it was to end with; with the job's code or signal where that is known.
+    /// The job ended; with its code or signal where that is known.
     Finished {
         /// The code that the job ended with.
         exit: Option<i64>,
         /// The signal that ended it.
         signal: Option<i64>,
     },
+    /// The process that it was to end with is gone, and no line tells how the job ended: that process was the job, or was what ran it
+    /// and was killed.
+    Orphaned,
     /// Nobody read its stdout any more.
     Unread,
+    /// Its next line is not due yet: it seems to live.
+    Alive,
 }
 
 /// The end of a runner as its lines show it.
@@ -37,8 +46,14 @@ pub struct Evidence<'r> {
     pub end: Mark,
     /// Time between two due samples.
     pub interval_ms: i64,
+    /// Up to when it was looked at, where its next line may yet come.
+    pub looked: Option<Looked>,
     /// Happenings of all of the runner's runs that a phase line told, in the order of their times.
     pub phases: Vec<&'r Happening>,
+    /// Broken lines of vitals where its own stand.
+    pub broken: u64,
+    /// There may be more of it: its source could not be read to its end.
+    pub is_cut: bool,
     /// The latest samples: the last two slices.
     lately: Option<Slice>,
     /// The samples right before those.
@@ -46,10 +61,10 @@ pub struct Evidence<'r> {
 }
 
 impl<'r> Evidence<'r> {
-    /// Looks at a runner; `None` when it has no run.
+    /// Looks at one of a runner's runs at a time; `None` when it has no such run.
     #[must_use]
-    pub fn of(runner: &'r Runner) -> Option<Self> {
-        let (_, life) = runner.main()?;
+    pub fn of(runner: &'r Runner, at: usize, clock: &Clock) -> Option<Self> {
+        let (_, life) = runner.runs.get(at)?;
         let of_others = runner.runs.iter().flat_map(|(_, life)| &life.happenings);
         let mut phases: Vec<&Happening> = of_others.filter(|one| matches!(one.what, What::Phase { .. })).collect();
         phases.sort_by_key(|one| one.mark.at_ms());
@@ -61,12 +76,18 @@ impl<'r> Evidence<'r> {
             whole.fold(&slice);
             whole
         });
+        let interval_ms = life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000);
+        let ending = ending(stop, &phases, life);
+        let looked = clock.before_the_end(life.last, interval_ms).filter(|_| ending == Ending::Silence);
         Some(Self {
             life,
-            ending: ending(stop, &phases, life),
+            ending: if looked.is_some() { Ending::Alive } else { ending },
             end: stop.map_or(life.last, |stop| stop.mark),
-            interval_ms: life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000),
+            interval_ms,
+            looked,
             phases,
+            broken: runner.broken,
+            is_cut: runner.is_cut && ending == Ending::Silence,
             lately,
             before: first.last(),
         })
@@ -193,6 +214,33 @@ impl<'r> Evidence<'r> {
         Some((lowest, self.life.whole.as_ref()?.high(High::MemTotal)?))
     }
 
+    /// What the own cgroup had lately and its `memory.high`, KiB, where it was at that mark and not at its limit: above it the kernel
+    /// slows down whoever allocates, and kills nobody.
+    #[must_use]
+    pub fn at_high(&self) -> Option<(i64, i64)> {
+        let (current, high) = (self.high(High::MemCurrent)?, self.high(High::MemHigh)?);
+        let is_below_limit = self.high(High::MemMax).is_none_or(|max| high < max);
+        (high > 0 && current >= high / 10 * 9 && is_below_limit).then_some((current, high))
+    }
+
+    /// What is to be said where the run's beginning is not there.
+    #[must_use]
+    pub fn lost_beginning(&self) -> Option<Reason> {
+        let first = self.life.first;
+        let says = match first.seq.saturating_sub(1) {
+            0 => return None,
+            1 => format!("the line before {} is not there: what was then is not known", name(first)),
+            lost => format!("the {lost} lines before {} are not there: what was then is not known", name(first)),
+        };
+        Some(Reason { says, lines: vec![first] })
+    }
+
+    /// The beginning is not there, and what is there is shorter than what could be seen of a trouble: under a minute.
+    #[must_use]
+    pub fn is_short_end(&self) -> bool {
+        self.life.first.seq > 1 && self.is_within(self.life.first, 60_000)
+    }
+
     /// Whether an interruption of the trail hides what came right before its last line.
     #[must_use]
     pub fn is_broken_at_the_end(&self) -> bool {
@@ -229,12 +277,11 @@ fn ending(stop: Option<&Happening>, phases: &[&Happening], life: &Life) -> Endin
     });
     match stop.map(|stop| &stop.what) {
         Some(What::Stop { reason, job_exit, job_signal }) => match reason.as_ref() {
-            "job_exit" | "parent_exit" | "samples" => {
-                Ending::Finished { exit: job_exit.or(ended.and_then(|(_, exit)| exit)), signal: *job_signal }
-            }
+            "job_exit" => Ending::Finished { exit: job_exit.or(ended.and_then(|(_, exit)| exit)), signal: *job_signal },
             "stdout_closed" => Ending::Unread,
             // A launcher that tells the job's end tells the probe to stop with it.
             _ if ended.is_some() => Ending::Finished { exit: ended.and_then(|(_, exit)| exit), signal: None },
+            "parent_exit" => Ending::Orphaned,
             _ => Ending::Told,
         },
         // Told right at the end, though the last word itself is lost.
@@ -243,6 +290,11 @@ fn ending(stop: Option<&Happening>, phases: &[&Happening], life: &Life) -> Endin
             _ => Ending::Silence,
         },
     }
+}
+
+/// What a line is called in a sentence: its time, else its number.
+fn name(mark: Mark) -> String {
+    mark.at_ms().map_or_else(|| format!("line {} of the run", mark.seq), at)
 }
 
 fn is_close(mark: Mark, last: Mark) -> bool {

@@ -105,7 +105,7 @@ fn folder(path: &Path, book: &mut Book, failed: &mut Vec<(String, io::Error)>) -
 /// Tells what in the input was not taken.
 pub(crate) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
     for broken in &read.broken {
-        writeln!(log, "vitals-hub: {}: {}", harmless(&read.place(broken.place)), broken.error)?;
+        writeln!(log, "vitals-hub: {}: {}", harmless(read.place(broken.place)), broken.error)?;
     }
     let counts = read.counts;
     let named = u64::try_from(read.broken.len()).unwrap_or(u64::MAX);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::hub::trail::Read;
 
+use super::beside::Beside;
 use super::evidence::Ending;
 use super::units::{at, harmless};
 use super::verdict::{Other, Said, Verdict};
@@ -59,8 +60,9 @@ pub fn value(verdict: &Verdict, read: &Read) -> Value {
         "fleet": verdict.fleet,
         "run": verdict.run,
         "runs": verdict.runs,
+        "beside": beside(&verdict.beside),
         "verdict": verdict.cause.name(),
-        "about": verdict.cause.about(),
+        "about": verdict.about(),
         "confidence": verdict.confidence.name(),
         "score": verdict.score,
         "ending": ending(verdict.ending),
@@ -69,10 +71,12 @@ pub fn value(verdict: &Verdict, read: &Read) -> Value {
         "last_line": time(verdict.last_ms),
         "next_due": time(verdict.next_due_ms),
         "lines": verdict.lines,
+        "missing_before": verdict.missing_before,
         "missing": verdict.missing,
         "repeats": verdict.repeats,
         "partial": read.partial.as_deref().map(harmless),
         "because": said(&verdict.because, read),
+        "but": said(&verdict.but, read),
         "contributing": others(&verdict.contributing, read),
         "ruled_out": others(&verdict.ruled_out, read),
         "change": verdict.change,
@@ -84,7 +88,9 @@ const fn ending(ending: Ending) -> &'static str {
         Ending::Silence => "silence",
         Ending::Told => "told",
         Ending::Finished { .. } => "finished",
+        Ending::Orphaned => "orphaned",
         Ending::Unread => "unread",
+        Ending::Alive => "alive",
     }
 }
 
@@ -95,10 +101,15 @@ fn job(ending: Ending) -> Value {
     }
 }
 
+fn beside(all: &[Beside]) -> Vec<Value> {
+    let one = |one: &Beside| json!({ "run": one.run, "verdict": one.cause.name(), "score": one.score, "last_line": one.last_ms.map(at) });
+    all.iter().map(one).collect()
+}
+
 fn said(said: &[Said], read: &Read) -> Vec<Value> {
     let one = |said: &Said| {
         let lines = said.lines.iter().map(
-            |line| json!({ "seq": line.seq, "ts": line.at_ms.map(at), "place": harmless(&read.place(line.place)) }),
+            |line| json!({ "seq": line.seq, "ts": line.at_ms.map(at), "place": harmless(read.place(line.place)) }),
         );
         json!({ "says": said.says, "lines": lines.collect::<Vec<_>>() })
     };

@@ -30,13 +30,17 @@ pub struct LokiArgs {
     /// The lines that this log query finds
     #[arg(long, value_name = "LOGQL", requires = "loki", group = "what")]
     pub query: Option<String>,
-    /// How far back, from now or from --to [default: 24h]
+    /// How far back, from now or from --to: 90m, 6h, 2days [default: 24h]
     #[arg(long, value_name = "DURATION", requires = "loki", conflicts_with = "from", value_parser = humantime::parse_duration)]
     pub since: Option<Duration>,
-    /// From this time on, RFC 3339
+    /// Lines from this time on, like 2026-06-04T12:00:00Z or 2026-06-04T14:00:00+02:00 (RFC 3339), by Loki's clock
     #[arg(long, value_name = "TIME", requires = "loki", value_parser = parse_time)]
     pub from: Option<SystemTime>,
-    /// Up to this time, RFC 3339 [default: now]
+    /// Lines up to this time, in the same form; who wrote lines until then is taken to live on behind it
+    ///
+    /// Without it, up to now; lines of a fast clock, ten minutes ahead, are found too. With --since it is where that counts back from.
+    ///
+    /// [default: now]
     #[arg(long, value_name = "TIME", requires = "loki", value_parser = parse_time)]
     pub to: Option<SystemTime>,
     /// Tenant in Loki: the header X-Scope-OrgID

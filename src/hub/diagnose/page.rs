@@ -28,7 +28,9 @@ use std::path::{Path, PathBuf};
 use crate::hub::trail::film::{Film, Reel};
 use crate::hub::trail::{Read, Runner};
 
-use super::table::Table;
+use super::clock::Clock;
+use super::table::{self, Table};
+use super::units::count;
 use super::verdict::{self, Verdict};
 use charts::Tells;
 use markup::Markup;
@@ -86,11 +88,11 @@ struct Part {
 
 impl Page {
     /// Judges runners and keeps of them what `shape` shows.
-    pub(super) fn of(runners: &[Runner], shape: Shape) -> Self {
+    pub(super) fn of(runners: &[Runner], clock: &Clock, shape: Shape) -> Self {
         let most = if shape == Shape::Table { 0 } else { SECTIONS };
         let mut page = Self { table: Table::default(), parts: Vec::new(), most };
         for runner in runners {
-            if let Some(verdict) = verdict::judge(runner) {
+            if let Some(verdict) = verdict::judge(runner, clock) {
                 page.push(runner, &verdict);
             }
         }
@@ -144,10 +146,10 @@ impl Page {
         page.tag("<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
         match self.parts.as_slice() {
             [only] if rows.len() == 1 => {
-                page.text(&format!("{}: {}", only.verdict.runner, only.verdict.cause.name()));
+                page.text(&format!("{}: {}", only.verdict.runner, only.verdict.word()));
             }
             _ => {
-                page.text(&format!("{} runners", rows.len()));
+                page.text(&table::heading(rows));
             }
         }
         page.tag("</title>\n<style>\n").tag(STYLE).tag("</style>\n</head>\n<body>\n");
@@ -172,9 +174,13 @@ impl Page {
 
 impl Part {
     fn of(runner: &Runner, verdict: &Verdict) -> Option<Self> {
-        let (_, life) = runner.main()?;
+        let (_, life) = runner.runs.get(verdict.at)?;
         let axes = axes::axes(life, verdict);
-        let cited = verdict.because.iter().chain(verdict.contributing.iter().flat_map(|other| &other.because));
+        let cited = verdict
+            .because
+            .iter()
+            .chain(&verdict.but)
+            .chain(verdict.contributing.iter().flat_map(|other| &other.because));
         let cited = cited.flat_map(|said| &said.lines).map(|line| line.seq);
         let about = life.about.as_deref();
         let text = |of: Option<&Option<Box<str>>>| of.and_then(Option::as_deref).map(str::to_owned);
@@ -196,7 +202,7 @@ impl Part {
 fn foot(page: &mut Markup, read: &Read) {
     let counts = read.counts;
     page.tag("<footer>\n<p>Made by <code>vitals-hub diagnose</code> ").text(env!("CARGO_PKG_VERSION")).tag(" of ");
-    page.number(counts.ours).tag(" lines of vitals; ").number(counts.broken).tag(" broken ones and ");
-    page.number(counts.overlong).tag(" that were too long were left out, ").number(counts.passed_over);
-    page.tag(" others passed over. All times are the guest's clock, UTC.</p>\n</footer>\n</body>\n</html>\n");
+    page.text(&count(counts.ours, "line")).tag(" of vitals. Left out: ").number(counts.broken).tag(" broken, ");
+    page.number(counts.overlong).tag(" too long; passed over: ").number(counts.passed_over);
+    page.tag(" others. All times are the guest's clock, UTC.</p>\n</footer>\n</body>\n</html>\n");
 }

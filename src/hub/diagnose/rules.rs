@@ -9,16 +9,22 @@ mod system;
 
 use super::case::Case;
 use super::cause::Cause;
-use super::evidence::Evidence;
+use super::evidence::{Ending, Evidence};
+use ends::Worst;
+
+/// What ails a runner that lives has not ended it so far.
+const SO_FAR: i64 = 40;
 
 /// What every rule says, the strongest first; of equals the one that [`Cause`] names first.
 #[must_use]
 pub fn cases(evidence: &Evidence<'_>) -> Vec<Case> {
+    let oom = oom::oom(evidence);
+    let oom = oom.as_ref();
     let mut cases = vec![
-        oom::rule(evidence, Cause::GuestOom),
-        oom::rule(evidence, Cause::CgroupOom),
-        oom::rule(evidence, Cause::SidecarOom),
-        oom::rule(evidence, Cause::OomGroup),
+        oom::rule(evidence, oom, Cause::GuestOom),
+        oom::rule(evidence, oom, Cause::CgroupOom),
+        oom::rule(evidence, oom, Cause::SidecarOom),
+        oom::rule(evidence, oom, Cause::OomGroup),
         memory::thrash(evidence),
         cpu::starved(evidence),
         cpu::stolen(evidence),
@@ -32,8 +38,18 @@ pub fn cases(evidence: &Evidence<'_>) -> Vec<Case> {
         system::network_lost(evidence),
         system::paused(evidence),
     ];
-    let worst = cases.iter().map(|case| case.score).max().unwrap_or(0);
+    if evidence.ending == Ending::Alive {
+        cases.iter_mut().filter(|case| !tells_an_end(case.cause)).for_each(|case| case.at_most(SO_FAR));
+    }
+    let worst = cases.iter().max_by_key(|case| case.score);
+    let worst = worst
+        .map_or(Worst { cause: Cause::Inconclusive, score: 0 }, |case| Worst { cause: case.cause, score: case.score });
     cases.extend(ends::rules(evidence, worst));
     cases.sort_by(|a, b| b.score.cmp(&a.score).then(a.cause.cmp(&b.cause)));
     cases
+}
+
+/// Whether it can be that a runner is gone of this while its guest still writes lines: its agent is.
+const fn tells_an_end(cause: Cause) -> bool {
+    matches!(cause, Cause::GuestOom | Cause::CgroupOom | Cause::SidecarOom | Cause::OomGroup | Cause::AgentCrashed)
 }

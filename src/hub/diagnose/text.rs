@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use crate::hub::trail::Read;
 
+use super::beside::Beside;
 use super::evidence::Ending;
-use super::units::{at, harmless, time};
-use super::verdict::{Cited, Confidence, Other, Said, Verdict};
+use super::units::{at, count, harmless, time};
+use super::verdict::{Cited, Confidence, Hue, Other, Said, Verdict};
 
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +36,13 @@ impl Look {
 pub(crate) const BOLD: &str = "1";
 const DIM: &str = "2";
 
-/// The colour of a surety.
-pub(super) const fn colour(confidence: Confidence) -> &'static str {
-    match confidence {
-        Confidence::High => "1;31",
-        Confidence::Medium => "1;33",
-        Confidence::Low => "1;34",
+/// The colour of a verdict.
+pub(super) const fn colour(hue: Hue) -> &'static str {
+    match hue {
+        Hue::Calm => "1;32",
+        Hue::Trouble(Confidence::High) => "1;31",
+        Hue::Trouble(Confidence::Medium) => "1;33",
+        Hue::Trouble(Confidence::Low) | Hue::Neutral => "1;34",
     }
 }
 
@@ -49,7 +51,7 @@ pub(super) const fn colour(confidence: Confidence) -> &'static str {
 /// # Errors
 /// What writing gave.
 pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -> io::Result<()> {
-    let cause = look.paint(colour(verdict.confidence), verdict.cause.name());
+    let cause = look.paint(colour(verdict.hue()), verdict.word());
     writeln!(
         out,
         "{}: {cause} ({} confidence, {} of 100)",
@@ -57,14 +59,16 @@ pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -
         verdict.confidence.name(),
         verdict.score
     )?;
-    writeln!(out, "  {}", verdict.cause.about())?;
+    writeln!(out, "  {}", verdict.about())?;
     writeln!(out, "  {}", trail(verdict))?;
     if let Some(partial) = &read.partial {
         writeln!(out, "  {}", look.paint(BOLD, &format!("PARTIAL: {}", harmless(partial))))?;
     }
     writeln!(out, "  {}", death(verdict))?;
     section("because", &verdict.because, read, look, out)?;
+    section("but", &verdict.but, read, look, out)?;
     contributing(&verdict.contributing, read, look, out)?;
+    beside(&verdict.beside, look, out)?;
     ruled_out(&verdict.ruled_out, look, out)?;
     if !verdict.change.is_empty() {
         writeln!(out, "  {}", look.paint(BOLD, "change"))?;
@@ -78,15 +82,19 @@ pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -
 pub(super) fn trail(verdict: &Verdict) -> String {
     let span = verdict.first_ms.zip(verdict.last_ms).map(|(first, last)| last.saturating_sub(first).max(0));
     let span = span.map_or_else(String::new, |span| format!(" over {}", time(span)));
-    let mut says = format!("run {}, {} lines{span}", verdict.run, verdict.lines);
+    let mut says = format!("run {}, {}{span}", verdict.run, count(verdict.lines, "line"));
+    if verdict.missing_before > 0 {
+        says += &format!(", {} before them not there", verdict.missing_before);
+    }
     if verdict.missing > 0 {
-        says += &format!(", {} missing", verdict.missing);
+        says += &format!(", {} between them missing", verdict.missing);
     }
     if verdict.repeats > 0 {
         says += &format!(", {} repeated", verdict.repeats);
     }
-    if verdict.runs > 1 {
-        says += &format!("; the last of {} runs", verdict.runs);
+    let in_turn = verdict.runs.saturating_sub(verdict.beside.len());
+    if in_turn > 1 {
+        says += &format!("; the last of {in_turn} runs");
     }
     says
 }
@@ -98,8 +106,15 @@ pub(super) fn death(verdict: &Verdict) -> String {
             format!("fell silent between {last} (the last line) and {} (when the next was due)", at(due))
         }
         (Ending::Silence, None) => format!("fell silent after {last}"),
+        (Ending::Alive, due) => {
+            format!(
+                "its lines go on: the last at {last}, the next is due at {}",
+                due.map_or_else(|| "an unknown time".to_owned(), at)
+            )
+        }
         (Ending::Told, _) => format!("was told to stop at {last}"),
         (Ending::Finished { .. }, _) => format!("finished at {last}"),
+        (Ending::Orphaned, _) => format!("what started it was gone at {last}"),
         (Ending::Unread, _) => format!("its lines were no longer read at {last}"),
     }
 }
@@ -120,9 +135,22 @@ fn contributing(others: &[Other], read: &Read, look: Look, out: &mut impl Write)
         writeln!(out, "  {}", look.paint(BOLD, "also"))?;
     }
     for other in others {
-        let says: Vec<String> =
-            other.because.iter().map(|said| format!("{}{}", said.says, cited(said, read, look))).collect();
-        writeln!(out, "    {} ({} of 100): {}", other.cause.name(), other.score, says.join("; "))?;
+        write!(out, "    {} ({} of 100)", other.cause.name(), other.score)?;
+        let before = if other.because.len() > 1 { "\n      " } else { ": " };
+        for said in &other.because {
+            write!(out, "{before}{}{}", said.says, cited(said, read, look))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn beside(all: &[Beside], look: Look, out: &mut impl Write) -> io::Result<()> {
+    if !all.is_empty() {
+        writeln!(out, "  {}", look.paint(BOLD, "beside it"))?;
+    }
+    for one in all {
+        writeln!(out, "    {}", one.says())?;
     }
     Ok(())
 }
@@ -154,7 +182,7 @@ pub(super) fn alike(others: &[Other]) -> Vec<(String, Vec<&'static str>)> {
 /// The lines that say so: `[FILE:12-17]`, or `[SERVER seq=12-17]` where they have no place but that.
 fn cited(said: &Said, read: &Read, look: Look) -> String {
     let place = |line: &Cited| {
-        let place = harmless(&read.place(line.place));
+        let place = harmless(read.place(line.place));
         if line.place.line == 0 { format!("{place} seq={}", line.seq) } else { place }
     };
     let lines = match said.lines.as_slice() {

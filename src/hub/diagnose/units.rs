@@ -16,6 +16,14 @@ pub(super) fn size(kib: i64) -> String {
     }
 }
 
+/// A number of things: `1 line`, `2 lines`.
+pub(super) fn count(number: impl Into<i128>, thing: &str) -> String {
+    match number.into() {
+        1 => format!("1 {thing}"),
+        number => format!("{number} {thing}s"),
+    }
+}
+
 /// Milliseconds: `250 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`.
 pub(crate) fn time(ms: i64) -> String {
     match ms {
@@ -38,7 +46,12 @@ pub(crate) fn at(ms: i64) -> String {
 
 /// A text in which nothing is left that a terminal obeys or that changes how the rest reads: control characters, C1 codes,
 /// marks of direction and other invisible ones stand there as `\u{…}`.
-pub(crate) fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: impl Into<String> + AsRef<str>) -> String {
+    // The usual, of which there is much where runners are many.
+    if text.as_ref().bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
+    }
+    let text = text.as_ref();
     let mut clean = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -1,11 +1,16 @@
 //! From the cases to one verdict: the primary cause, how sure it is, what else there was, what it was not.
 
+use std::mem;
+
 use crate::hub::trail::Runner;
+use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{Mark, Place};
 
 use super::advice;
+use super::beside::Beside;
 use super::case::{Case, Reason};
 use super::cause::Cause;
+use super::clock::Clock;
 use super::evidence::{Ending, Evidence};
 use super::rules;
 use super::units::harmless;
@@ -46,6 +51,29 @@ impl Confidence {
     }
 }
 
+/// How a verdict is coloured: what is no trouble does not look like one, however sure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hue {
+    /// It went as it should.
+    Calm,
+    /// Nothing of the runner's ended it: its job failed, or nothing is known.
+    Neutral,
+    /// A trouble, so sure.
+    Trouble(Confidence),
+}
+
+impl Verdict {
+    pub(super) const fn hue(&self) -> Hue {
+        match (self.cause, self.ending) {
+            (Cause::Finished, Ending::Finished { exit: None | Some(0), signal: None }) | (Cause::Stopped, _) => {
+                Hue::Calm
+            }
+            (Cause::Finished | Cause::Inconclusive, _) => Hue::Neutral,
+            _ => Hue::Trouble(self.confidence),
+        }
+    }
+}
+
 /// What happened to a runner. Every text in it is harmless to a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -55,6 +83,10 @@ pub struct Verdict {
     pub fleet: Option<String>,
     /// The run whose end is the runner's.
     pub run: String,
+    /// Its place among the runner's runs.
+    pub at: usize,
+    /// What the runs of other probes show that ran beside it in the same runner.
+    pub beside: Vec<Beside>,
     /// How many runs the runner has.
     pub runs: usize,
     /// The primary cause.
@@ -65,6 +97,8 @@ pub struct Verdict {
     pub confidence: Confidence,
     /// Why.
     pub because: Vec<Said>,
+    /// What speaks against it all the same, or leaves it open.
+    pub but: Vec<Said>,
     /// What else there was.
     pub contributing: Vec<Other>,
     /// What it was not, and which figure says so.
@@ -77,14 +111,43 @@ pub struct Verdict {
     pub first_ms: Option<i64>,
     /// The last line that is there.
     pub last_ms: Option<i64>,
-    /// When the next would have been due; after a last word none is.
+    /// When the next is or would have been due; after a last word none is.
     pub next_due_ms: Option<i64>,
     /// Lines of the run that are there.
     pub lines: u64,
+    /// Lines of the run that are missing before the first that is there.
+    pub missing_before: u64,
     /// Lines of the run that are missing between the first and the last.
     pub missing: u64,
     /// Lines that came again.
     pub repeats: u64,
+}
+
+impl Verdict {
+    /// The cause as a person reads it: a runner that seems to live, and of which nothing is gone, is `alive`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if self.is_alive() { "alive" } else { self.cause.name() }
+    }
+
+    /// What that is, in a sentence.
+    #[must_use]
+    pub fn about(&self) -> &'static str {
+        match self.ending {
+            _ if self.is_alive() => "nothing has ended it so far",
+            _ if self.cause != Cause::Finished => self.cause.about(),
+            Ending::Finished { exit: Some(0), signal: None } => "the job ended with code 0",
+            Ending::Finished { exit: None, signal: None } => "the job ended; its code is not told",
+            Ending::Finished { .. } => "the job failed: it ended with another code than 0, or by a signal",
+            _ => self.cause.about(),
+        }
+    }
+
+    /// Whether it seems to live.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.ending == Ending::Alive && self.cause == Cause::Inconclusive
+    }
 }
 
 /// A sentence and the lines that it is of.
@@ -124,50 +187,111 @@ const CONTRIBUTES: i64 = 20;
 /// What was told to stop in trouble: the trouble is why, but that it was the end is not seen.
 const TOLD_IN_TROUBLE: i64 = 74;
 
+/// A line that cannot be, so short before the end, leaves open what the end was, ms.
+const IMPOSSIBLE_MS: i64 = 60_000;
+
 /// Another cause this close behind leaves open which of them it was.
 const CLOSE: i64 = 5;
 
-/// Judges a runner. The same trail gives the same verdict. `None` when it has no run.
+/// Judges a runner at a time. The same trail gives the same verdict, once it is over. `None` when it has no run.
 #[must_use]
-pub fn judge(runner: &Runner) -> Option<Verdict> {
-    let evidence = Evidence::of(runner)?;
-    let (run, life) = runner.main()?;
+pub fn judge(runner: &Runner, clock: &Clock) -> Option<Verdict> {
+    let together = runner.together();
+    let mut all: Vec<Verdict> = together.runs.iter().filter_map(|at| of_run(runner, *at, clock)).collect();
+    let is_end = |verdict: &Verdict| is_trouble(verdict.cause) && verdict.confidence >= Confidence::Medium;
+    // Of what ended a probe the others can know nothing; of those that know nothing the last to speak knows most.
+    let worst = (0..all.len()).rev().max_by_key(|at| all.get(*at).filter(|one| is_end(one)).map(|one| one.score))?;
+    let mut verdict = all.remove(worst);
+    verdict.beside = all.iter().map(Beside::of).collect();
+    if together.left_out > 0 {
+        let more = together.left_out;
+        let says = format!(
+            "{more} more runs of this name were there at the same time and are not looked at: give each runner its own"
+        );
+        verdict.because.push(Said { says, lines: Vec::new() });
+    }
+    Some(verdict)
+}
+
+/// Judges one of a runner's runs.
+fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
+    let evidence = Evidence::of(runner, at, clock)?;
+    let (run, life) = runner.runs.get(at)?;
     let mut cases = rules::cases(&evidence).into_iter();
     let primary = cases.next()?;
-    let others: Vec<Case> = cases.collect();
+    let mut others: Vec<Case> = cases.collect();
     let score = surety(&evidence, &primary, &others);
+    let but = but(&evidence, &primary);
+    let change = advice::advice(&evidence, &primary).into_iter().map(harmless).collect();
     let last_ms = evidence.end.at_ms();
-    let next_due_ms = last_ms.filter(|_| evidence.ending == Ending::Silence);
+    let next_due_ms = last_ms.filter(|_| matches!(evidence.ending, Ending::Silence | Ending::Alive));
     Some(Verdict {
-        runner: harmless(&runner.name),
+        runner: harmless(runner.name.as_str()),
         fleet: evidence.about().and_then(|about| about.fleet.as_deref()).map(harmless),
         run: run.as_str().to_owned(),
+        at,
+        beside: Vec::new(),
         runs: runner.runs.len(),
         cause: primary.cause,
         score,
         confidence: Confidence::of(score),
-        because: primary.reasons.iter().chain(&primary.against).map(said).collect(),
-        contributing: contributing(&evidence, &others),
-        ruled_out: ruled_out(&others),
-        change: advice::advice(&evidence, primary.cause).iter().map(|text| harmless(text)).collect(),
+        because: primary.reasons.into_iter().map(said).collect(),
+        but,
+        contributing: contributing(&evidence, &mut others),
+        ruled_out: ruled_out(&mut others),
+        change,
         ending: evidence.ending,
         first_ms: life.first.at_ms(),
         last_ms,
         next_due_ms: next_due_ms.map(|last| last.saturating_add(evidence.interval_ms)),
         lines: life.lines,
+        missing_before: life.first.seq.saturating_sub(1),
         missing: life.missing(),
         repeats: life.repeats,
     })
 }
 
+/// What speaks against the primary cause; a beginning that is not there is said of every cause.
+fn but(evidence: &Evidence<'_>, primary: &Case) -> Vec<Said> {
+    let lost = evidence.lost_beginning().filter(|lost| !primary.against.contains(lost));
+    let rest = lost.into_iter().chain(impossible(evidence.life)).chain(cut(evidence));
+    primary.against.iter().cloned().chain(rest).map(said).collect()
+}
+
 /// The score of the primary cause, less what leaves it open.
 fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
     let mut score = primary.score;
-    if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told) {
+    if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told | Ending::Orphaned | Ending::Alive) {
         score = score.min(TOLD_IN_TROUBLE);
+    }
+    if is_unbelievable(evidence) || evidence.is_cut {
+        score = score.min(Confidence::MEDIUM - 1);
     }
     let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
     if is_open { score.min(Confidence::HIGH - 1) } else { score }
+}
+
+/// Whether so many lines cannot be, or some of the last ones, that what the others say is not sure either.
+fn is_unbelievable(evidence: &Evidence<'_>) -> bool {
+    let life = evidence.life;
+    let is_late = life.last_impossible.is_some_and(|mark| evidence.is_within(mark, IMPOSSIBLE_MS));
+    is_late || u64::from(life.impossible).saturating_mul(10) > life.lines
+}
+
+/// That its last line need not be the last.
+fn cut(evidence: &Evidence<'_>) -> Option<Reason> {
+    let says = "its source could not be read to its end: what came behind its last line is not known".to_owned();
+    evidence.is_cut.then(|| Reason { says, lines: vec![evidence.end] })
+}
+
+/// That some lines count for nothing.
+fn impossible(life: &Life) -> Option<Reason> {
+    let mark = life.last_impossible?;
+    let says = format!(
+        "lines with readings that cannot be: {}, the last of them here; they count for nothing",
+        life.impossible
+    );
+    Some(Reason { says, lines: vec![mark] })
 }
 
 /// Whether a cause is something that ailed the runner, and not an end or the lack of one.
@@ -175,28 +299,35 @@ fn is_trouble(cause: Cause) -> bool {
     !matches!(cause, Cause::Stopped | Cause::Finished | Cause::OutsideGuest | Cause::NoVitals | Cause::Inconclusive)
 }
 
-fn contributing(evidence: &Evidence<'_>, others: &[Case]) -> Vec<Other> {
+/// Takes what speaks for those that contributed.
+fn contributing(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
     let is_end = |case: &Case| match case.cause {
         Cause::Stopped => evidence.ending == Ending::Told,
-        Cause::Finished => matches!(evidence.ending, Ending::Finished { .. }),
+        Cause::Finished => matches!(evidence.ending, Ending::Finished { .. } | Ending::Orphaned),
         _ => false,
     };
-    let contributes = |case: &&Case| is_end(case) || is_trouble(case.cause) && case.score >= CONTRIBUTES;
-    others.iter().filter(contributes).map(|case| other(case, &case.reasons)).collect()
+    let contributes = |case: &&mut Case| is_end(case) || is_trouble(case.cause) && case.score >= CONTRIBUTES;
+    others
+        .iter_mut()
+        .filter(contributes)
+        .map(|case| other(case.cause, case.score, mem::take(&mut case.reasons)))
+        .collect()
 }
 
-fn ruled_out(others: &[Case]) -> Vec<Other> {
-    let is_out = |case: &&Case| case.score < CONTRIBUTES && !case.against.is_empty();
-    let mut out: Vec<Other> = others.iter().filter(is_out).map(|case| other(case, &case.against)).collect();
+/// Takes what speaks against those that it was not.
+fn ruled_out(others: &mut [Case]) -> Vec<Other> {
+    let is_out = |case: &&mut Case| case.score < CONTRIBUTES && !case.against.is_empty();
+    let out = others.iter_mut().filter(is_out).map(|case| other(case.cause, case.score, mem::take(&mut case.against)));
+    let mut out: Vec<Other> = out.collect();
     out.sort_by_key(|other| other.cause);
     out
 }
 
-fn other(case: &Case, reasons: &[Reason]) -> Other {
-    Other { cause: case.cause, score: case.score, because: reasons.iter().map(said).collect() }
+fn other(cause: Cause, score: i64, reasons: Vec<Reason>) -> Other {
+    Other { cause, score, because: reasons.into_iter().map(said).collect() }
 }
 
-fn said(reason: &Reason) -> Said {
+fn said(reason: Reason) -> Said {
     let cited = |mark: &Mark| Cited { seq: mark.seq, at_ms: mark.at_ms(), place: mark.place };
-    Said { says: harmless(&reason.says), lines: reason.lines.iter().map(cited).collect() }
+    Said { says: harmless(reason.says), lines: reason.lines.iter().map(cited).collect() }
 }

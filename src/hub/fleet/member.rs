@@ -1,7 +1,9 @@
 //! A runner as a member of its fleet: what it is now, what it was when, its jobs, and what it died of.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use crate::hub::diagnose::cause::Cause;
-use crate::hub::diagnose::verdict;
+use crate::hub::diagnose::{clock, verdict};
 use crate::hub::trail::Runner;
 use crate::hub::trail::happening::What;
 use crate::hub::trail::life::Life;
@@ -176,7 +178,7 @@ fn end(
         return match probe.stop {
             None => silence(walk, allowed(probe.interval_ms), heard_ms, silent_ms, runner),
             Some(code) if matches!(state, State::Claimed | State::Untold) => {
-                stopped(walk, probe.heard_ms, code, runner)
+                stopped(walk, (probe.heard_ms, clock.at_ms), code, runner)
             }
             Some(_) => silence(walk, clock.forgiven_ms, heard_ms, silent_ms, runner),
         };
@@ -198,21 +200,29 @@ fn silence(walk: &mut Walk, forgiven_ms: i64, heard_ms: i64, silent_ms: i64, run
     if silent_ms <= forgiven_ms {
         return None;
     }
-    let cause = verdict::judge(runner).map(|verdict| verdict.cause);
+    let now_ms = heard_ms.saturating_add(silent_ms);
+    let cause = cause(runner, now_ms);
     walk.close_jobs(Some(heard_ms), Outcome::Died);
     walk.turn(State::Lost, heard_ms);
     Some(cause.unwrap_or(Cause::NoVitals))
 }
 
 /// Its probe was told to end, or ended with the job: unless there was trouble the job has ended, and how is not known.
-fn stopped(walk: &mut Walk, at_ms: i64, code: Option<u8>, runner: &Runner) -> Option<Cause> {
-    let cause = verdict::judge(runner).map(|verdict| verdict.cause);
+fn stopped(walk: &mut Walk, (at_ms, now_ms): (i64, i64), code: Option<u8>, runner: &Runner) -> Option<Cause> {
+    let cause = cause(runner, now_ms);
     let died = cause
         .filter(|cause| !matches!(cause, Cause::Finished | Cause::Stopped | Cause::Inconclusive | Cause::NoVitals));
     let outcome = if died.is_some() { Outcome::Died } else { Outcome::Unknown(code) };
     walk.close_jobs(Some(at_ms), outcome);
     walk.turn(State::Ended, at_ms);
     died
+}
+
+/// What a runner that is over at a time died of.
+fn cause(runner: &Runner, now_ms: i64) -> Option<Cause> {
+    let now = Duration::from_millis(u64::try_from(now_ms).ok()?);
+    let clock = clock::Clock::new(UNIX_EPOCH.checked_add(now)?, None);
+    verdict::judge(runner, &clock).map(|verdict| verdict.cause)
 }
 
 /// What the latest of a runner's runs says.

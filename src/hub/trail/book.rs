@@ -1,6 +1,6 @@
 //! The lines of many runners, told apart and kept, each run in bounded room.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::LazyLock;
 
@@ -10,6 +10,7 @@ use crate::line::{Line, RunId, field};
 use super::film::Film;
 use super::join::{self, Twins};
 use super::life::Life;
+use super::possible::{self, Impossible};
 use super::runners::{self, Runner};
 use super::slice::{self, Mark, Place, Slice};
 
@@ -65,6 +66,10 @@ pub struct Book {
     /// What could not be read, and why, where it is known that there is more.
     pub partial: Option<String>,
     pub(super) sources: Vec<String>,
+    /// Broken lines of ours by their source.
+    pub(super) broken_in: HashMap<u32, u64>,
+    /// Sources that could not be read to their ends.
+    pub(super) cut: HashSet<u32>,
     pub(super) lives: HashMap<Writer, Box<Life>>,
     pub(super) names: Names,
     twins: Twins,
@@ -149,11 +154,15 @@ impl Book {
     fn take_text(&mut self, text: &str, origin: Origin, place: Place) {
         let mut slice = Slice::new(Mark::new(0, None, place));
         let mut name = "";
-        let kept = slice::kept();
+        let mut impossible = None;
+        let (kept, bounds) = (slice::kept(), possible::bounds());
         let head = self.scanner.sample(text, |row, found| match found {
             Found::Number(value) => {
-                if let Some(kept) = kept.get(row) {
+                if let Some((kept, (low, high))) = kept.get(row).zip(bounds.get(row)) {
                     slice.keep(*kept, value);
+                    if value < *low || value > *high {
+                        impossible = field::ALL.get(row).map(|field| Impossible::Reading(field.key));
+                    }
                 }
             }
             Found::Text(text) if Some(row) == *NAME_ROW => name = text,
@@ -167,7 +176,15 @@ impl Book {
             };
         };
         slice.is_at(Mark::new(head.seq, head.at_ms, place));
-        self.life(origin, name, head.run, slice.mark).sample(&slice);
+        let impossible = impossible.or_else(|| possible::between(&slice));
+        let life = self.life(origin, name, head.run, slice.mark);
+        match impossible {
+            None => life.sample(&slice),
+            Some(why) => {
+                life.impossible(slice.mark);
+                self.is_impossible(why, place);
+            }
+        }
     }
 
     /// Hands a line of a chosen run to the film.
@@ -188,18 +205,23 @@ impl Book {
         if self.keeps_stages && line.event.as_deref() == Some("phase") {
             return self.stages(origin, name, line, mark).stage(mark, line);
         }
+        let slice = line.event.is_none().then(|| Slice::of(mark, line));
+        let impossible = possible::reading(line).or_else(|| slice.as_ref().and_then(possible::between));
         let life = self.life(origin, name, line.run, mark);
-        if line.event.is_some() {
-            return life.event(mark, line);
-        }
-        let mut slice = Slice::new(mark);
-        for (field, kept) in field::ALL.iter().zip(slice::kept()) {
-            if let Some(value) = line.scaled(field) {
-                slice.keep(*kept, value);
+        match (impossible, slice) {
+            (Some(why), _) => {
+                life.impossible(mark);
+                self.is_impossible(why, place);
             }
+            (None, Some(slice)) => life.sample(&slice),
+            (None, None) => life.event(mark, line),
         }
-        slice.keep_agent_state(line.text(field::AGENT_STATE).unwrap_or_default());
-        life.sample(&slice);
+    }
+
+    /// It is one that no kernel can have given: its run and its time are all that is taken of it.
+    fn is_impossible(&mut self, why: Impossible, place: Place) {
+        self.counts.ours -= 1;
+        self.is_broken(place, why.to_string());
     }
 
     fn life(&mut self, origin: Origin, name: &str, run: RunId, mark: Mark) -> &mut Life {
@@ -230,8 +252,14 @@ impl Book {
         self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
     }
 
+    /// A line of ours of which a part is there.
+    pub(super) fn is_part(&mut self, place: Place) {
+        self.is_broken(place, "it is a part of a line, and the rest does not follow".to_owned());
+    }
+
     fn is_broken(&mut self, place: Place, error: String) {
         self.counts.broken += 1;
+        *self.broken_in.entry(place.source).or_default() += 1;
         if self.broken.len() < BROKEN_NAMED {
             self.broken.push(Broken { place, error });
         }

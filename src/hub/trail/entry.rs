@@ -1,7 +1,9 @@
 //! What stands before a line of ours in a log: the stamps of container runtimes and collectors.
 //!
 //! Containerd and CRI-O (`TIME stdout F LINE`), Docker's json-file, `kubectl logs --timestamps` and `--prefix`, `logcli` in its default
-//! form (`TIME {labels} LINE`) and as jsonl.
+//! form (`TIME {labels} LINE`) and as jsonl; `docker compose logs`, `stern` and `journalctl` ([`before`]).
+
+mod before;
 
 use std::borrow::Cow;
 
@@ -14,10 +16,36 @@ use crate::line::TAG;
 pub enum Entry<'a> {
     /// A line with our tag first, whole or broken, and the Pod that a collector says it is of.
     Ours(Cow<'a, [u8]>, Option<Cow<'a, str>>),
+    /// What a container runtime took from a stream: a line, or a part of one. [`bare`] says what a whole one is.
+    Logged(Logged<'a>),
+    /// A part of a line of ours that a collector passed on as an entry of its own: it means nothing.
+    Part,
     /// Another's, which has our tag somewhere.
     Mention,
     /// Another's.
     Other,
+}
+
+/// A line or a part of one with what the runtime says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged<'a> {
+    /// Where it was written.
+    pub stream: Stream,
+    /// When the runtime read it, as it wrote that.
+    pub at: Cow<'a, str>,
+    /// Without a newline.
+    pub text: Cow<'a, [u8]>,
+    /// It is a line, or the last part of one.
+    pub is_end: bool,
+}
+
+/// A stream of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// The first.
+    Stdout,
+    /// The second.
+    Stderr,
 }
 
 /// The labels that name a Pod or a runner, the surest first.
@@ -35,12 +63,31 @@ pub fn entry(line: &[u8]) -> Entry<'_> {
         Some(b'0'..=b'9') => stamped(line),
         _ => None,
     };
-    found.unwrap_or_else(|| if memmem::find(line, TAG.as_bytes()).is_some() { Entry::Mention } else { Entry::Other })
+    found.unwrap_or_else(|| match others(line) {
+        Entry::Mention => behind(line).unwrap_or(Entry::Mention),
+        other => other,
+    })
+}
+
+/// Looks at a line of which nothing is to be taken off any more.
+#[must_use]
+pub fn bare(line: &[u8]) -> Entry<'_> {
+    if is_ours(line) { Entry::Ours(Cow::Borrowed(line), None) } else { others(line) }
+}
+
+fn others(line: &[u8]) -> Entry<'_> {
+    if memmem::find(line, TAG.as_bytes()).is_some() { Entry::Mention } else { Entry::Other }
 }
 
 /// Whether it begins with our tag.
-fn is_ours(line: &[u8]) -> bool {
+pub(super) fn is_ours(line: &[u8]) -> bool {
     line.strip_prefix(TAG.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b' '))
+}
+
+/// Behind what a tool for people put before it.
+fn behind(line: &[u8]) -> Option<Entry<'_>> {
+    let (line, name) = before::strip(line)?;
+    Some(Entry::Ours(Cow::Borrowed(line), name.map(Cow::Borrowed)))
 }
 
 /// `[pod/NAME/CONTAINER] LINE`, with a time or without.
@@ -66,9 +113,19 @@ fn stamped(line: &[u8]) -> Option<Entry<'_>> {
         let line = line.trim_ascii_start();
         return is_ours(line).then(|| Entry::Ours(Cow::Borrowed(line), label(labels).map(Cow::Owned)));
     }
-    let runtimes = [&b"stdout F "[..], b"stderr F ", b"stdout P ", b"stderr P "];
-    let line = runtimes.iter().find_map(|runtime| rest.strip_prefix(*runtime))?;
-    is_ours(line).then_some(Entry::Ours(Cow::Borrowed(line), None))
+    let (stream, rest) = match rest.strip_prefix(b"stdout ") {
+        Some(rest) => (Stream::Stdout, rest),
+        None => (Stream::Stderr, rest.strip_prefix(b"stderr ")?),
+    };
+    let (tags, text) = split_at_byte(rest, b' ')?;
+    // Tags to come stand behind the first, with a colon between.
+    let is_end = match tags.split(|byte| *byte == b':').next()? {
+        b"F" => true,
+        b"P" => false,
+        _ => return None,
+    };
+    let at = Cow::Borrowed(std::str::from_utf8(time).ok()?);
+    Some(Entry::Logged(Logged { stream, at, text: Cow::Borrowed(text), is_end }))
 }
 
 /// The length of `{key="value", …}`.
@@ -96,17 +153,43 @@ fn label(labels: &[u8]) -> Option<String> {
     LABELS.iter().find_map(|key| value(key)).map(str::to_owned)
 }
 
-/// `{"line": …, "labels": …}` of logcli, `{"log": …}` of Docker.
+/// `{"line": …, "labels": …}` of logcli, `{"log": …}` of Docker and of collectors.
 fn json(line: &[u8]) -> Option<Entry<'_>> {
-    let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
+    let mut object: Object = serde_json::from_slice(line).ok()?;
+    if let Some(logged) = docker(&mut object) {
+        return Some(Entry::Logged(logged));
+    }
+    let is_part = ["logtag", "_p"].iter().any(|key| object.get(*key).and_then(|tag| tag.as_str()) == Some("P"));
     let labels = object.remove("labels");
     let serde_json::Value::String(text) = object.remove("line").or_else(|| object.remove("log"))? else { return None };
     let text = text.strip_suffix('\n').map(str::to_owned).unwrap_or(text);
     if !is_ours(text.as_bytes()) {
         return None;
     }
+    if is_part {
+        return Some(Entry::Part);
+    }
     let pod = LABELS.iter().find_map(|key| labels.as_ref()?.get(key)?.as_str()).map(str::to_owned);
     Some(Entry::Ours(Cow::Owned(text.into_bytes()), pod.map(Cow::Owned)))
+}
+
+type Object = serde_json::Map<String, serde_json::Value>;
+
+/// Docker's json-file has these keys and no others; a line ends with its newline, a part of one has none.
+fn docker(object: &mut Object) -> Option<Logged<'static>> {
+    if object.keys().any(|key| !matches!(key.as_str(), "log" | "stream" | "time" | "attrs")) {
+        return None;
+    }
+    let stream = match object.get("stream")?.as_str()? {
+        "stdout" => Stream::Stdout,
+        "stderr" => Stream::Stderr,
+        _ => return None,
+    };
+    let at = object.get("time")?.as_str()?.to_owned();
+    let serde_json::Value::String(mut text) = object.remove("log")? else { return None };
+    let is_end = text.ends_with('\n');
+    text.truncate(text.len() - usize::from(is_end));
+    Some(Logged { stream, at: Cow::Owned(at), text: Cow::Owned(text.into_bytes()), is_end })
 }
 
 /// Something like `2026-06-04T12:00:00.123456789Z`.
@@ -133,6 +216,7 @@ mod tests {
     fn ours(text: &str) -> Option<Option<String>> {
         match entry(text.as_bytes()) {
             Entry::Ours(line, pod) if line.as_ref() == LINE.as_bytes() => Some(pod.map(Cow::into_owned)),
+            Entry::Logged(logged) if logged.is_end && logged.text.as_ref() == LINE.as_bytes() => Some(None),
             _ => None,
         }
     }
@@ -144,6 +228,8 @@ mod tests {
             (format!("2026-06-04T12:00:00.123456789Z stdout F {LINE}"), None),
             (format!("2026-06-04T12:00:00+02:00 stderr F {LINE}"), None),
             (format!("2026-06-04T12:00:00Z {LINE}"), None),
+            (format!("runner-1  | {LINE}"), Some("runner-1")),
+            (format!("2026-06-04T12:00:00+0000 host unit[7]: {LINE}"), None),
             (format!("[pod/runner-7/main] {LINE}"), Some("runner-7")),
             (format!("[pod/runner-7/main] 2026-06-04T12:00:00Z {LINE}"), Some("runner-7")),
             (format!("2026-06-04T12:00:00Z {{app=\"a}}b\", pod=\"runner-7\"}} {LINE}"), Some("runner-7")),
@@ -161,6 +247,7 @@ mod tests {
     #[test]
     fn a_tag_that_is_not_first_makes_no_line() {
         let cases = [
+            format!("+ echo {LINE}"),
             format!("echo {LINE}"),
             format!("50 %{LINE}"),
             format!("RUNNER_LOG ts= run=k3x9 seq=1 line=\"{LINE}\""),
@@ -173,9 +260,49 @@ mod tests {
             "RUNNER_VITALSX".to_owned(),
         ];
         for text in cases {
-            assert_eq!(entry(text.as_bytes()), Entry::Mention, "{text}");
+            let found = match entry(text.as_bytes()) {
+                Entry::Logged(logged) => bare(&logged.text) == Entry::Mention,
+                found => found == Entry::Mention,
+            };
+            assert!(found, "{text}");
         }
         assert_eq!(entry(b"hello"), Entry::Other);
+    }
+
+    #[test]
+    fn a_part_of_a_line_is_told_from_one() {
+        let logged = |text: &str| match entry(text.as_bytes()) {
+            Entry::Logged(Logged { stream, at, text, is_end }) => {
+                Some((stream, at.into_owned(), String::from_utf8(text.into_owned()).unwrap(), is_end))
+            }
+            _ => None,
+        };
+        let time = "2026-06-04T12:00:00.1Z";
+        for (text, stream, part, is_end) in [
+            (format!("{time} stdout P RUNNER_V"), Stream::Stdout, "RUNNER_V", false),
+            (format!("{time} stderr F ITALS ts="), Stream::Stderr, "ITALS ts=", true),
+            (format!("{time} stdout F:new x"), Stream::Stdout, "x", true),
+            (format!("{time} stdout F "), Stream::Stdout, "", true),
+            (format!("{{\"log\":\"RUN\",\"stream\":\"stdout\",\"time\":\"{time}\"}}"), Stream::Stdout, "RUN", false),
+            (
+                format!("{{\"log\":\"a\\n\",\"stream\":\"stderr\",\"attrs\":{{}},\"time\":\"{time}\"}}"),
+                Stream::Stderr,
+                "a",
+                true,
+            ),
+        ] {
+            assert_eq!(logged(&text), Some((stream, time.to_owned(), part.to_owned(), is_end)), "{text}");
+        }
+        // Collectors take the newline off, and some say that it was none.
+        let collected = |more: &str| format!("{{\"log\":\"{LINE}\",\"stream\":\"stdout\",\"time\":\"x\",{more}}}");
+        assert_eq!(ours(&collected("\"date\":1")), Some(None));
+        for part in ["\"logtag\":\"P\"", "\"_p\":\"P\""] {
+            assert_eq!(entry(collected(part).as_bytes()), Entry::Part);
+        }
+        assert_eq!(ours(&collected("\"_p\":\"F\"")), Some(None));
+        for none in [format!("{time} stdout X {LINE}"), format!("{time} stdin F {LINE}")] {
+            assert_eq!(entry(none.as_bytes()), Entry::Mention, "{none}");
+        }
     }
 
     proptest! {

@@ -16,6 +16,7 @@ use crate::line::{Line, MAX_LINE_BYTES, field};
 
 use super::book::Writer;
 use super::life::{About, Life};
+use super::possible;
 use super::seen::SeenSeqs;
 use super::slice::{Mark, Place};
 use column::COLUMN_BYTES;
@@ -122,7 +123,7 @@ impl Reel {
         self.lines += 1;
         self.keep_raw(place, text, line);
         let mark = Mark::new(line.seq, super::book::at_ms(line), place);
-        if !self.is_older(line) {
+        if !self.is_older(line) && possible::of(line).is_none() {
             for view in &mut self.views {
                 view.take(mark, line);
             }
@@ -169,7 +170,7 @@ mod tests {
     fn reel(text: &str, cited: &[u64]) -> Reel {
         let (runners, told) = once(Book::default(), text).into_runners();
         let own = runners.iter().find(|runner| runner.name == "own").unwrap_or(&runners[0]);
-        let (_, life) = own.main().unwrap();
+        let (_, life) = &own.runs[own.together().runs[0]];
         let time = |mark: Mark| mark.at_ms().unwrap();
         let axis = Axis { scale: Scale::Time, from: time(life.first), to: time(life.last) + 1 };
         let reel = Reel::new(life, &[axis], cited.iter().copied());

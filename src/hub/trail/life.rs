@@ -5,8 +5,9 @@ use crate::line::field;
 
 use super::book::Writer;
 use super::happening::{self, Happening, What};
+use super::moved::Moved;
 use super::seen::SeenSeqs;
-use super::slice::{Mark, Slice};
+use super::slice::{High, Last, Mark, Slice};
 use super::stage::Stages;
 
 /// Samples of so long are folded into one slice.
@@ -14,6 +15,9 @@ const SLICE_MS: i64 = 12_000;
 
 /// How many slices are kept, the latest: a minute where samples are close, else as many samples.
 const SLICES: usize = 5;
+
+/// The counts of kills: of the own cgroup, of its topmost visible ancestor, of the guest.
+pub const KILLS: [High; 3] = [High::OomKill, High::TreeOomKill, High::VmOomKill];
 
 /// One run: the lines of one process that writes them.
 #[derive(Clone, Debug)]
@@ -26,6 +30,10 @@ pub struct Life {
     pub lines: u64,
     /// Lines that came again, or too late to be told from such.
     pub repeats: u64,
+    /// Those of its lines that no kernel can have given: all but their times is left out.
+    pub impossible: u32,
+    /// The last of them.
+    pub last_impossible: Option<Mark>,
     /// What the run says of itself; `None` when no `start` and no `about` line is there.
     pub about: Option<Box<About>>,
     /// All samples as one; `None` without a sample.
@@ -38,6 +46,8 @@ pub struct Life {
     pub happenings: Vec<Happening>,
     /// The phases that scripts told of the runner, where the book keeps those together.
     pub stages: Option<Box<Stages>>,
+    /// When the counts of [`KILLS`] last moved; `None` for one that was never read.
+    pub kills: [Option<Moved>; KILLS.len()],
     seen: SeenSeqs,
     /// Who wrote it.
     pub(super) writer: Writer,
@@ -97,12 +107,15 @@ impl Life {
             last: mark,
             lines: 0,
             repeats: 0,
+            impossible: 0,
+            last_impossible: None,
             about: None,
             whole: None,
             last_sample: None,
             recent: Vec::new(),
             happenings: Vec::new(),
             stages: None,
+            kills: [None; KILLS.len()],
             seen: SeenSeqs::default(),
             writer,
             unnamed: Vec::new(),
@@ -114,6 +127,7 @@ impl Life {
         if !self.note(sample.mark) {
             return;
         }
+        self.keep_kills(KILLS.map(|count| Some(Moved::at(sample.mark, sample.high(count)?))), sample.mark);
         match &mut self.whole {
             Some(whole) => whole.fold(sample),
             None => self.whole = Some(Box::new(*sample)),
@@ -159,6 +173,14 @@ impl Life {
         self.stages.get_or_insert_default().take(line, at_ms);
     }
 
+    /// Takes a line of which nothing is believed but its time.
+    pub(super) fn impossible(&mut self, mark: Mark) {
+        if self.note(mark) {
+            self.impossible = self.impossible.saturating_add(1);
+            self.last_impossible = later(self.last_impossible, Some(mark));
+        }
+    }
+
     /// Takes what another source had of the same run.
     pub fn fold(&mut self, other: &Self) {
         for mark in [other.first, other.last] {
@@ -166,8 +188,13 @@ impl Life {
         }
         self.lines += other.lines;
         self.repeats += other.repeats;
+        self.impossible = self.impossible.saturating_add(other.impossible);
+        self.last_impossible = later(self.last_impossible, other.last_impossible);
         if let Some(about) = &other.about {
             self.about.get_or_insert_default().fold(about);
+        }
+        if let Some(last) = &other.last_sample {
+            self.keep_kills(other.kills, last.mark);
         }
         match (&mut self.whole, &other.whole) {
             (Some(own), Some(other)) => own.fold(other),
@@ -221,6 +248,21 @@ impl Life {
         })
     }
 
+    /// From its first line to its last, milliseconds since 1970; `None` without a sample or without a clock.
+    #[must_use]
+    pub fn span_ms(&self) -> Option<(i64, i64)> {
+        self.whole.as_ref().and_then(|_| self.first.at_ms().zip(self.last.at_ms()))
+    }
+
+    /// Whether it ever saw the CI runner's own process.
+    #[must_use]
+    pub fn saw_agent(&self) -> bool {
+        let is_agent = |one: &Happening| matches!(one.what, What::Agent { .. });
+        self.whole.as_ref().is_some_and(|whole| whole.high(High::AgentWait).is_some())
+            || self.last_sample.as_ref().is_some_and(|last| last.last(Last::AgentState).is_some())
+            || self.happenings.iter().any(is_agent)
+    }
+
     /// Notes a line; `false` when it was there before.
     fn note(&mut self, mark: Mark) -> bool {
         if !self.seen.note(mark.seq) {
@@ -232,6 +274,16 @@ impl Life {
         true
     }
 
+    /// Takes when the counts of kills moved in other samples, of which this is the last.
+    fn keep_kills(&mut self, others: [Option<Moved>; KILLS.len()], others_last: Mark) {
+        for (own, other) in self.kills.iter_mut().zip(others) {
+            *own = match (*own, other, &self.last_sample) {
+                (Some(own), Some(other), Some(last)) => Some(own.with(other, last.mark, others_last)),
+                (own, other, _) => own.or(other),
+            };
+        }
+    }
+
     fn widen(&mut self, mark: Mark) {
         if mark.seq < self.first.seq {
             self.first = mark;
@@ -240,6 +292,10 @@ impl Life {
             self.last = mark;
         }
     }
+}
+
+fn later(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
+    one.into_iter().chain(other).max_by_key(|mark| mark.seq)
 }
 
 /// Folds a sample, or what is already folded, into the slice of its time; the oldest slice gives way.

@@ -79,7 +79,11 @@ impl Loki {
                     self.behind(next, page, body.len(), &mut reading, tell)
                 }
                 Answered::TooLong => self.fewer(next, next.most_lines).map(Some),
-                Answered::TooMany => self.fewer(next, next.lines / 2).map(Some),
+                Answered::TooMany(Some(most)) if most < LEAST_LINES => Err(self.asker.too_few(most)),
+                Answered::TooMany(Some(most)) if most < next.lines => {
+                    Ok(Some(Next { lines: most, most_lines: most, ..next }))
+                }
+                Answered::TooMany(_) => self.fewer(next, next.lines / 2).map(Some),
             });
             match followed {
                 Ok(Some(then)) => next = then,
@@ -104,7 +108,7 @@ impl Loki {
     ) -> Result<Option<Next>, LokiError> {
         let times = page.oldest_ns.zip(page.newest_ns);
         let Some((oldest, newest)) = times else {
-            return if page.entries == 0 { Ok(None) } else { Err(self.asker.no_lines()) };
+            return if page.entries == 0 && !page.is_metric { Ok(None) } else { Err(self.asker.no_lines()) };
         };
         if page.entries < next.lines {
             return Ok(None);

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::book::{Book, Origin};
-use super::entry::{Entry, LABELS, entry};
+use super::entry::{Entry, LABELS, bare, entry, is_ours};
 use super::slice::Place;
 
 /// What a document has in it.
@@ -20,7 +20,12 @@ pub struct Page {
     pub oldest_ns: Option<u64>,
     /// The time of the newest.
     pub newest_ns: Option<u64>,
+    /// It has the figures of a metric query, and no lines.
+    pub is_metric: bool,
 }
+
+/// What is wrong with the answer to a metric query.
+const METRIC: &str = "the answer to a query for figures; one for lines is needed";
 
 /// The longest text in a document: a line that a collector let grow and its escapes.
 const TEXT_BYTES: usize = 1 << 20;
@@ -47,6 +52,9 @@ pub fn read(from: impl Read, source: u32, book: &mut Book) -> io::Result<()> {
             return Err(error.into());
         }
         Walk { taker: &mut taker, origin: Origin::default() }.deserialize(&mut json)?;
+    }
+    if taker.page.is_metric && taker.page.oldest_ns.is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, METRIC));
     }
     Ok(())
 }
@@ -82,21 +90,33 @@ impl Taker<'_> {
             self.page.oldest_ns = Some(self.page.oldest_ns.map_or(at, |oldest| oldest.min(at)));
             self.page.newest_ns = self.page.newest_ns.max(Some(at));
         }
-        match entry(value.line.as_bytes()) {
+        let broken = self.book.broken.len();
+        // Of an order in which the parts of a line follow each other nothing is known here.
+        let text;
+        let found = match entry(value.line.as_bytes()) {
+            Entry::Logged(logged) if logged.is_end => {
+                text = logged.text;
+                bare(&text)
+            }
+            Entry::Logged(logged) if is_ours(&logged.text) => Entry::Part,
+            Entry::Logged(_) => Entry::Other,
+            found => found,
+        };
+        match found {
             Entry::Ours(line, pod) => {
                 let origin = pod.map_or(origin, |pod| self.book.origin(Some(&pod)));
-                let broken = self.book.broken.len();
                 self.book.take(&line, origin, self.place);
-                // By that it is found in Loki.
-                if let Some((broken, at)) = self.book.broken.get_mut(broken).zip(value.at_ns) {
-                    broken.error = format!("entry of {}: {}", at_ns(at), broken.error);
-                }
             }
+            Entry::Part | Entry::Logged(_) => self.book.is_part(self.place),
             Entry::Mention => {
                 self.book.counts.mentions += 1;
                 self.book.counts.passed_over += 1;
             }
             Entry::Other => self.book.counts.passed_over += 1,
+        }
+        // By that it is found in Loki.
+        if let Some((broken, at)) = self.book.broken.get_mut(broken).zip(value.at_ns) {
+            broken.error = format!("entry of {}: {}", at_ns(at), broken.error);
         }
     }
 }
@@ -147,6 +167,10 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
                 }
                 "values" => {
                     map.next_value_seed(Values { taker: self.taker, origin: self.origin })?;
+                }
+                "resultType" => {
+                    let kind = map.next_value::<serde_json::Value>()?;
+                    self.taker.page.is_metric |= kind.as_str().is_some_and(|kind| kind != "streams");
                 }
                 _ => map.next_value_seed(Walk { taker: self.taker, origin: self.origin })?,
             }
@@ -346,6 +370,21 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_lines_are_told_and_not_taken_for_lines() {
+        let text = r#"{"data":{"result":[{"stream":{"pod":"r"},"values":[
+            ["9","2026-06-04T12:00:00Z stdout F 0000 load1=0.30"],
+            ["8","2026-06-04T12:00:00Z stdout P RUNNER_VITALS ts= run=aaaa seq=2 vm.mem.avail.kb=18"],
+            ["7","2026-06-04T12:00:00Z stdout F RUNNER_VITALS ts= run=aaaa seq=1 load1=0.30"]]}]}}"#;
+        let (book, read) = read_text(text);
+        read.unwrap();
+        assert_eq!((book.counts.ours, book.counts.broken, book.counts.passed_over), (1, 1, 1));
+        assert_eq!(
+            book.broken[0].error,
+            "entry of 1970-01-01T00:00:00.000000008Z: it is a part of a line, and the rest does not follow"
+        );
+    }
+
+    #[test]
     fn what_is_no_document_is_an_error_and_what_was_read_stays() {
         let text = r#"{"data":{"result":[{"stream":{},"values":[["1","RUNNER_VITALS ts= run=aaaa seq=1"],["#;
         let (book, read) = read_text(text);
@@ -376,7 +415,8 @@ mod tests {
         let metric =
             r#"{"data":{"resultType":"matrix","result":[{"metric":{},"values":[[1780574400.1,"5"],[[1],"5"]]}]}}"#;
         let page = take(metric.as_bytes(), source, &mut book).unwrap();
-        assert_eq!((page.entries, page.oldest_ns), (2, None));
+        assert_eq!((page.entries, page.oldest_ns, page.is_metric), (2, None, true));
+        assert_eq!(read_text(metric).1.unwrap_err().to_string(), METRIC);
         assert_eq!(at_ns(u64::MAX), "2554-07-21T23:34:33.709551615Z");
     }
 

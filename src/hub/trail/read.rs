@@ -7,8 +7,9 @@ use std::thread;
 use memchr::{memchr, memrchr};
 
 use super::book::{Book, Origin};
-use super::entry::{Entry, entry};
+use super::entry::{Entry, bare, entry, is_ours};
 use super::loki_json;
+use super::parts::Parts;
 use super::slice::Place;
 
 /// How much is read at a time.
@@ -20,19 +21,66 @@ const LINE_BYTES: usize = 64 << 10;
 /// Blocks that are read ahead while one is looked at.
 const AHEAD: usize = 2;
 
-/// Reads a source to its end.
+/// Reads a source to its end, one that gzip made too.
 ///
 /// # Errors
 /// What reading gave. What was read before it is in the book.
-pub fn read(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
-    let mut head = vec![0; 4096];
-    let filled = fill(&mut from, &mut head)?;
-    head.truncate(filled);
-    let from = io::Cursor::new(head.clone()).chain(from);
-    if loki_json::is_answer(&head) {
+pub fn read(from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
+    let read = unpacked(from, source, book);
+    if read.is_err() {
+        book.cut.insert(source);
+    }
+    read
+}
+
+fn unpacked(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
+    let (head, from) = with_head(&mut from);
+    if head.starts_with(&[0x1f, 0x8b]) {
+        return plain(flate2::read::MultiGzDecoder::new(from), source, book);
+    }
+    match PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
+        Some((_, by)) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("compressed by {by}: unpack it first")))
+        }
+        None => plain(from, source, book),
+    }
+}
+
+/// How files begin that are compressed otherwise than by gzip.
+const PACKED: [(&[u8], &str); 4] =
+    [(b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"PK\x03\x04", "zip")];
+
+/// UTF-8 as some editors begin it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+fn plain(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
+    let (head, mut from) = with_head(&mut from);
+    let mut head = head.as_slice();
+    if let Some(behind) = head.strip_prefix(BYTE_ORDER_MARK) {
+        head = behind;
+        from.read_exact(&mut [0; BYTE_ORDER_MARK.len()])?;
+    }
+    if loki_json::is_answer(head) {
         return loki_json::read(from, source, book);
     }
     lines(from, source, book)
+}
+
+/// How a source begins, and all of it.
+fn with_head<R: Read>(from: &mut R) -> (Vec<u8>, impl Read + use<'_, R>) {
+    let mut head = vec![0; 4096];
+    let (filled, failed) = fill(from, &mut head);
+    head.truncate(filled);
+    (head.clone(), io::Cursor::new(head).chain(Failed(failed)).chain(from))
+}
+
+/// Why reading failed, where that is due.
+struct Failed(Option<io::Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
 }
 
 /// Reads blocks on a thread of its own, so that waiting for them and looking at them go side by side.
@@ -40,10 +88,11 @@ fn lines(from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()>
     let (blocks, taken) = mpsc::sync_channel(AHEAD);
     thread::scope(|scope| {
         let reader = scope.spawn(move || blocks_of(from, &blocks));
-        let mut lines = Lines { source, line: 0 };
+        let mut lines = Lines { source, line: 0, parts: Parts::default() };
         for block in taken {
             lines.take(&block, book);
         }
+        lines.end(book);
         match reader.join() {
             Ok(ended) => ended.map(|overlong| book.counts.overlong += overlong),
             Err(_) => Err(io::Error::other("the reader failed")),
@@ -58,12 +107,14 @@ fn blocks_of(mut from: impl Read, blocks: &mpsc::SyncSender<Block>) -> io::Resul
     loop {
         let mut bytes = Vec::with_capacity(BLOCK_BYTES + left.len());
         bytes.append(&mut left);
-        let ended = from.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut bytes)? == 0;
+        let read = from.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut bytes);
+        // What came before it failed is there.
+        let ended = !matches!(read, Ok(1..));
         let mut skipped_lines = 0;
         if is_skipping {
             let Some(end) = memchr(b'\n', &bytes) else {
                 if ended {
-                    return Ok(overlong);
+                    return read.map(|_| overlong);
                 }
                 continue;
             };
@@ -80,7 +131,7 @@ fn blocks_of(mut from: impl Read, blocks: &mpsc::SyncSender<Block>) -> io::Resul
         }
         let is_sent = blocks.send(Block { skipped_lines, bytes }).is_ok();
         if ended || !is_sent {
-            return Ok(overlong);
+            return read.map(|_| overlong);
         }
     }
 }
@@ -95,6 +146,7 @@ struct Block {
 struct Lines {
     source: u32,
     line: u32,
+    parts: Parts,
 }
 
 impl Lines {
@@ -107,7 +159,38 @@ impl Lines {
             rest = behind.get(1..).unwrap_or_default();
             let line = if end.is_none() { without_torn(line) } else { line };
             self.line = self.line.saturating_add(1);
-            one(line, Place { source: self.source, line: self.line }, book);
+            self.one(line, book);
+        }
+    }
+
+    fn one(&mut self, line: &[u8], book: &mut Book) {
+        if line.len() > LINE_BYTES {
+            book.counts.overlong += 1;
+            return;
+        }
+        if line.is_empty() {
+            return;
+        }
+        let (source, line_nr) = (self.source, self.line);
+        match entry(line.strip_suffix(b"\r").unwrap_or(line)) {
+            Entry::Logged(logged) => {
+                let taken = self.parts.take(logged, line_nr);
+                if let Some(line) = taken.lost {
+                    book.is_part(Place { source, line });
+                }
+                if let Some((text, line)) = taken.whole {
+                    one(bare(text.strip_suffix(b"\r").unwrap_or(&text)), Place { source, line }, book);
+                }
+            }
+            entry => one(entry, Place { source, line: line_nr }, book),
+        }
+    }
+
+    /// A part at the end is torn like a line that nothing ends.
+    fn end(self, book: &mut Book) {
+        for (text, line) in self.parts.rest() {
+            let whole = if is_ours(&text) { without_torn(&text) } else { &text };
+            one(bare(whole), Place { source: self.source, line }, book);
         }
     }
 }
@@ -121,12 +204,8 @@ fn without_torn(line: &[u8]) -> &[u8] {
     }
 }
 
-fn one(line: &[u8], place: Place, book: &mut Book) {
-    if line.len() > LINE_BYTES {
-        book.counts.overlong += 1;
-        return;
-    }
-    match entry(line.strip_suffix(b"\r").unwrap_or(line)) {
+fn one(entry: Entry<'_>, place: Place, book: &mut Book) {
+    match entry {
         Entry::Ours(line, pod) => {
             let origin = pod.map_or(Origin::default(), |pod| book.origin(Some(&pod)));
             book.take(&line, origin, place);
@@ -135,22 +214,23 @@ fn one(line: &[u8], place: Place, book: &mut Book) {
             book.counts.mentions += 1;
             book.counts.passed_over += 1;
         }
-        Entry::Other => book.counts.passed_over += u64::from(!line.is_empty()),
+        Entry::Other => book.counts.passed_over += 1,
+        Entry::Part | Entry::Logged(_) => book.is_part(place),
     }
 }
 
-/// Reads until the buffer is full or nothing more comes.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Reads until the buffer is full, nothing more comes or reading fails.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match from.read(rest) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return (filled, Some(error)),
         }
     }
-    Ok(filled)
+    (filled, None)
 }
 
 #[cfg(test)]
@@ -174,6 +254,67 @@ mod tests {
             (book.broken[0].place.line, book.broken[0].error.as_str()),
             (5, "byte 13: ts, run or seq is missing or malformed")
         );
+    }
+
+    #[test]
+    fn a_line_in_parts_is_one() {
+        let docker =
+            |text: &str| format!("{{\"log\":\"{text}\",\"stream\":\"stdout\",\"time\":\"2026-06-04T12:00:00Z\"}}\n");
+        let cri = |tag: &str, text: &str| format!("2026-06-04T12:00:00Z stdout {tag} {text}\n");
+        for text in [
+            [cri("P", "RUNNER_VITALS ts= run=k3x9 seq=1 vm.mem.avail.kb=18"), cri("F", "0000 load1=0.30")].concat(),
+            [docker("RUNNER_VITALS ts= run=k3x9 seq=1 vm.mem.avail.kb=18"), docker("0000 load1=0.30\\n")].concat(),
+            // The rest never came.
+            cri("P", "RUNNER_VITALS ts= run=k3x9 seq=1 vm.mem.avail.kb=180000 load1=0.30 cpu.bus"),
+        ] {
+            let book = book_of(text.as_bytes());
+            assert_eq!((book.counts.ours, book.counts.broken, book.counts.passed_over), (1, 0, 0), "{text}");
+            let (runners, _) = book.into_runners();
+            let whole = runners[0].runs[0].1.whole.clone().unwrap();
+            assert_eq!(whole.low(super::super::slice::Low::MemAvail), Some(180_000), "{text}");
+        }
+        let backwards = [
+            cri("F", "0000 load1=0.30").replace(":00Z", ":01Z"),
+            cri("P", "RUNNER_VITALS ts= run=k3x9 seq=2 vm.mem.avail.kb=18"),
+            cri("F", "RUNNER_VITALS ts= run=k3x9 seq=1 load1=0.30").replace("12:", "11:"),
+        ];
+        let book = book_of(backwards.concat().as_bytes());
+        assert_eq!((book.counts.ours, book.counts.broken, book.broken[0].place.line), (1, 1, 2));
+        assert_eq!(book.broken[0].error, "it is a part of a line, and the rest does not follow");
+    }
+
+    #[test]
+    fn what_gzip_made_is_read_and_what_others_made_is_told() {
+        use std::io::Write as _;
+        let packed = |text: &str| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(text.as_bytes()).unwrap();
+            gzip.finish().unwrap()
+        };
+        let lines = "RUNNER_VITALS ts= run=k3x9 seq=1\nRUNNER_VITALS ts= run=k3x9 seq=2\n";
+        // Several in one file are one text.
+        let book = book_of(&[packed(lines), packed("RUNNER_VITALS ts= run=k3x9 seq=3\n")].concat());
+        assert_eq!((book.counts.ours, book.counts.broken), (3, 0));
+        let answer = r#"{"data":{"result":[{"stream":{},"values":[["1","RUNNER_VITALS ts= run=aaaa seq=1"]]}]}}"#;
+        assert_eq!(book_of(&packed(answer)).counts.ours, 1);
+        let mut book = Book::default();
+        let source = book.source("log.gz");
+        let whole = packed(lines);
+        assert!(read(&whole[..whole.len() - 8], source, &mut book).is_err(), "cut short");
+        assert_eq!(book.counts.ours, 2, "what was read before is there");
+        let error = read(&b"\x28\xb5\x2f\xfd..."[..], source, &mut book).unwrap_err();
+        assert_eq!(error.to_string(), "compressed by zstd: unpack it first");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_line() {
+        for text in [
+            "RUNNER_VITALS ts= run=k3x9 seq=1\n",
+            "{\"data\":{\"result\":[{\"stream\":{},\"values\":[[\"1\",\"RUNNER_VITALS ts= run=aaaa seq=1\"]]}]}}",
+        ] {
+            assert_eq!(book_of(format!("\u{feff}{text}").as_bytes()).counts.ours, 1, "{text}");
+        }
+        assert_eq!(book_of("\u{feff}".as_bytes()).counts.passed_over, 0);
     }
 
     #[test]

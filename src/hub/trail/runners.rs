@@ -1,28 +1,76 @@
 //! From runs to runners: a runner is what its name, its Pod or its boot says is one.
 
-use std::collections::{BTreeMap, HashMap};
+mod called;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::line::RunId;
 
 use super::book::{Book, Origin, Writer};
 use super::join;
 use super::life::Life;
+use called::Called;
 
 /// One runner and the runs of its processes that wrote lines.
 #[derive(Clone, Debug)]
 pub struct Runner {
-    /// What it is called: `runner.name`, the Pod, the source that only it stands in, or its run.
+    /// What it is called: `runner.name`, the Pod, the file that only it stands in, or its run; no two are called the same as far as
+    /// their sources tell them apart.
     pub name: String,
     /// Its runs, by their last lines; the last with samples is the one that dies.
     pub runs: Vec<(RunId, Box<Life>)>,
+    /// Broken lines of vitals in the sources that it stands in: anybody's, its own perhaps.
+    pub broken: u64,
+    /// The source of its last line could not be read to its end: there may be more of it.
+    pub is_cut: bool,
 }
 
 impl Runner {
-    /// The run whose end is the runner's: the last with samples, else the last.
+    /// The runs of which one's end is the runner's: the last with samples, else the last; and those of probes that ran beside it.
+    /// Where some of them saw the agent, only these.
     #[must_use]
-    pub fn main(&self) -> Option<&(RunId, Box<Life>)> {
-        self.runs.iter().rfind(|(_, life)| life.whole.is_some()).or(self.runs.last())
+    pub fn together(&self) -> Together {
+        let last = self.runs.iter().rposition(|(_, life)| life.whole.is_some());
+        let Some(last) = last.or(self.runs.len().checked_sub(1)) else { return Together::default() };
+        let mut together = Together { runs: vec![last], left_out: 0 };
+        let span = |at: usize| self.runs.get(at).and_then(|(_, life)| life.span_ms());
+        let Some((last_began, _)) = span(last).filter(|_| last > 0) else { return together };
+        // What began again in the same place is the later of its runs: one that ended before another began is no longer one of them.
+        let mut latest_began = last_began;
+        for at in (0..last).rev() {
+            let Some((began, ended)) = span(at) else { continue };
+            let is_beside = ended.saturating_sub(began.max(latest_began)) >= BESIDE_MS;
+            let is_beside_the_last = ended.saturating_sub(began.max(last_began)) >= BESIDE_MS;
+            if is_beside_the_last {
+                latest_began = latest_began.max(began);
+            }
+            if is_beside {
+                together.runs.push(at);
+            }
+        }
+        let saw_agent = |at: &usize| self.runs.get(*at).is_some_and(|(_, life)| life.saw_agent());
+        if together.runs.iter().any(saw_agent) {
+            together.runs.retain(saw_agent);
+        }
+        together.left_out = together.runs.len().saturating_sub(PROBES);
+        together.runs.truncate(PROBES);
+        together
     }
+}
+
+/// Runs that are there together for so long are those of two probes, and not of one that began again, ms.
+const BESIDE_MS: i64 = 10_000;
+
+/// No runner has more probes. More runs than that, all there together, are those of many guests that were given one name.
+const PROBES: usize = 8;
+
+/// Runs of a runner that were there together, the last to speak first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Together {
+    /// Their places in [`Runner::runs`].
+    pub runs: Vec<usize>,
+    /// So many more there are, which spoke last before these.
+    pub left_out: usize,
 }
 
 /// What makes runs one runner.
@@ -54,9 +102,11 @@ pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     }
     adopt_booted(&mut groups);
     let unnamed_in = count_unnamed(&groups);
-    let runners = groups.into_iter().map(|(whose, mut runs)| {
+    let mut called: Vec<Called> = groups.iter().map(|(whose, runs)| name(book, &unnamed_in, whose, runs)).collect();
+    called::apart(&mut called, book);
+    let runners = groups.into_values().zip(called).map(|(mut runs, called)| {
         runs.sort_by(|(a_run, a), (b_run, b)| (a.last.at_ms(), a_run.as_str()).cmp(&(b.last.at_ms(), b_run.as_str())));
-        Runner { name: name(book, &unnamed_in, &whose), runs }
+        Runner { name: called.name, broken: broken(book, &runs), is_cut: is_cut(book, &runs), runs }
     });
     let mut runners: Vec<Runner> = runners.collect();
     runners.sort_by(|a, b| a.name.cmp(&b.name));
@@ -114,6 +164,19 @@ fn adopt_booted(groups: &mut BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) {
     }
 }
 
+fn is_cut(book: &Book, runs: &[(RunId, Box<Life>)]) -> bool {
+    !book.cut.is_empty() && runs.iter().any(|(_, life)| book.cut.contains(&life.last.place.source))
+}
+
+fn broken(book: &Book, runs: &[(RunId, Box<Life>)]) -> u64 {
+    if book.broken_in.is_empty() {
+        return 0;
+    }
+    let ends = runs.iter().flat_map(|(_, life)| [life.first.place.source, life.last.place.source]);
+    let sources: BTreeSet<u32> = ends.collect();
+    sources.iter().filter_map(|source| book.broken_in.get(source)).sum()
+}
+
 /// How many runners without a name stand in each source.
 fn count_unnamed(groups: &BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) -> HashMap<u32, u32> {
     let mut count = HashMap::new();
@@ -125,28 +188,20 @@ fn count_unnamed(groups: &BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) -> HashMap<u
     count
 }
 
-fn name(book: &Book, unnamed_in: &HashMap<u32, u32>, whose: &Whose) -> String {
+fn name(book: &Book, unnamed_in: &HashMap<u32, u32>, whose: &Whose, runs: &[(RunId, Box<Life>)]) -> Called {
     let label = |origin: &Origin| book.names.text(origin.0).unwrap_or_default();
-    match whose {
+    let source = runs.iter().map(|(_, life)| life.first.place.source).min().unwrap_or_default();
+    let name = match whose {
         Whose::Named { origin, name } if *origin == Origin::default() => name.clone(),
         Whose::Named { origin, name } => format!("{name} by {}", label(origin)),
         Whose::Labelled(origin) => label(origin).to_owned(),
         Whose::Booted { source, .. } | Whose::Alone { source, .. }
-            if unnamed_in.get(source) == Some(&1) && !is_server(book.source_name(*source)) =>
+            if unnamed_in.get(source) == Some(&1) && !called::is_server(book.source_name(*source)) =>
         {
-            stem(book.source_name(*source)).to_owned()
+            return Called::by_file(*source, book);
         }
         Whose::Booted { boot_id, .. } => format!("boot {boot_id}"),
         Whose::Alone { run, .. } => format!("run {run}"),
-    }
-}
-
-/// What is asked for many runners is no runner's name.
-fn is_server(source: &str) -> bool {
-    source.contains("://")
-}
-
-/// A file's name without its folders and its ending.
-fn stem(source: &str) -> &str {
-    std::path::Path::new(source).file_stem().and_then(|stem| stem.to_str()).unwrap_or(source)
+    };
+    Called::by_itself(name, source)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::line::Line;
 use crate::line::field::{self, Field};
 
 /// No time, no reading.
@@ -62,6 +63,8 @@ readings! {
     MemCurrent,
     /// `mem.max`, KiB.
     MemMax,
+    /// `mem.high`, KiB.
+    MemHigh,
     /// `mem.peak`, KiB.
     MemPeak,
     /// `mem.anon`, KiB.
@@ -183,6 +186,7 @@ const KEPT: &[(&Field, &[Goes])] = &[
     (field::MEM_USED, &[Goes::High(High::MemUsed)]),
     (field::MEM_CURRENT, &[Goes::High(High::MemCurrent), Goes::Last(Last::MemCurrent)]),
     (field::MEM_MAX, &[Goes::High(High::MemMax)]),
+    (field::MEM_HIGH, &[Goes::High(High::MemHigh)]),
     (field::MEM_PEAK, &[Goes::High(High::MemPeak)]),
     (field::MEM_ANON, &[Goes::High(High::MemAnon)]),
     (field::MEM_SHMEM, &[Goes::High(High::MemShmem)]),
@@ -282,6 +286,19 @@ impl Slice {
             busy_samples: 0,
             last: [UNREAD_HIGH; Last::COUNT],
         }
+    }
+
+    /// The readings of a sample that was decoded.
+    #[must_use]
+    pub fn of(mark: Mark, line: &Line<'_>) -> Self {
+        let mut slice = Self::new(mark);
+        for (field, kept) in field::ALL.iter().zip(kept()) {
+            if let Some(value) = line.scaled(field) {
+                slice.keep(*kept, value);
+            }
+        }
+        slice.keep_agent_state(line.text(field::AGENT_STATE).unwrap_or_default());
+        slice
     }
 
     /// Says which line it is, where that was not known before its readings.

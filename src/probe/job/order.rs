@@ -93,7 +93,9 @@ fn parse_flags(flags: &[OsString]) -> Result<ArgMatches, clap::Error> {
     command().no_binary_name(true).try_get_matches_from(flags)
 }
 
-fn command() -> Command {
+/// What may stand behind `exec`: for help, man pages and completions.
+#[must_use]
+pub fn command() -> Command {
     Args::command()
         .name("runner-vitals exec")
         .about(ABOUT)

@@ -36,7 +36,9 @@ pub(super) fn death(axis: &Axis, life: &Life, verdict: &Verdict) -> Death {
         Ending::Silence => "died in here",
         Ending::Told => "told to stop",
         Ending::Finished { .. } => "finished",
+        Ending::Orphaned => "what started it is gone",
         Ending::Unread => "no longer read",
+        Ending::Alive => "the next is due",
     };
     let from = match axis.scale {
         Scale::Time => verdict.last_ms.unwrap_or(axis.to),

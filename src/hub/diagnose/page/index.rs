@@ -10,13 +10,14 @@ use super::{Part, SECTIONS, section};
 /// Writes the table and the totals. Rows of runners that have a section lead there.
 pub(super) fn write(rows: &[Row], parts: &[Part], most: usize, out: &mut impl Write) -> io::Result<()> {
     let mut html = Markup::default();
-    let count = |count: usize| i128::try_from(count).unwrap_or_default();
-    html.tag("<section class=\"index\">\n<h1>").number(count(rows.len())).tag(" runners</h1>\n");
+    html.tag("<section class=\"index\">\n<h1>").text(&table::heading(rows)).tag("</h1>\n");
     totals(&mut html, rows);
     if most == 0 {
         html.tag("<p class=\"note\">A page of one runner has its charts: name it with <code>--runner</code>.</p>\n");
     } else if rows.len() > parts.len() {
-        html.tag("<p class=\"note\">The ").number(count(SECTIONS)).tag(" that died last have a section each below. ");
+        html.tag("<p class=\"note\">The ")
+            .number(i128::try_from(SECTIONS).unwrap_or_default())
+            .tag(" that died last have a section each below. ");
         html.tag("Another has a page of its own when it is named with <code>--runner</code>.</p>\n");
     }
     html.tag("<div class=\"wide\"><table>\n<caption>By the time of their last line</caption>\n<thead><tr>");
@@ -34,7 +35,7 @@ pub(super) fn write(rows: &[Row], parts: &[Part], most: usize, out: &mut impl Wr
             Some((nth, _)) => html.tag("<a href=\"#runner-").number(nth).tag("\">").text(&row.runner).tag("</a>"),
             None => html.text(&row.runner),
         };
-        html.tag("</th><td class=\"").tag(section::class(row.confidence)).tag("\"><code>").text(row.cause.name());
+        html.tag("</th><td class=\"").tag(section::class(row.hue)).tag("\"><code>").text(row.word);
         html.tag("</code></td><td>").text(row.confidence.name()).tag(", ").number(row.score).tag("</td><td>");
         html.text(&row.says).tag("</td></tr>\n");
         out.write_all(html.take().as_bytes())?;
@@ -48,11 +49,11 @@ fn totals(html: &mut Markup, rows: &[Row]) {
         "<div class=\"wide\"><table>\n<caption>What they died of</caption>\n<thead><tr><th scope=\"col\">runners</th>",
     );
     html.tag("<th scope=\"col\">cause</th><th scope=\"col\">which is</th></tr></thead>\n<tbody>\n");
-    for (cause, count) in table::totals(rows) {
+    for (word, about, count) in table::totals(rows) {
         html.tag("<tr><td class=\"figure\">")
             .number(i128::try_from(count).unwrap_or_default())
             .tag("</td><th scope=\"row\"><code>");
-        html.text(cause.name()).tag("</code></th><td>").text(cause.about()).tag("</td></tr>\n");
+        html.text(word).tag("</code></th><td>").text(about).tag("</td></tr>\n");
     }
     html.tag("</tbody>\n</table></div>\n");
 }

@@ -3,6 +3,7 @@
 use crate::hub::trail::Read;
 use crate::hub::trail::film::LAST_LINES;
 
+use super::super::units::count;
 use super::Part;
 use super::markup::Markup;
 
@@ -13,8 +14,8 @@ pub(super) fn lines(html: &mut Markup, part: &Part, nth: u32, read: &Read) {
     html.tag("<h3>The lines behind it</h3>\n<p class=\"note\">");
     html.number(i128::try_from(lines.len()).unwrap_or_default())
         .tag(" of the ")
-        .number(told)
-        .tag(" lines of run <code>");
+        .text(&count(told, "line"))
+        .tag(" of run <code>");
     html.text(&part.verdict.run).tag("</code>: those cited above, and the last ");
     html.number(i128::try_from(LAST_LINES).unwrap_or_default()).tag(".");
     if there != told {
@@ -26,8 +27,8 @@ pub(super) fn lines(html: &mut Markup, part: &Part, nth: u32, read: &Read) {
     for (seq, raw) in lines {
         if let Some(due) = due.filter(|due| *due < seq) {
             html.tag("<li class=\"between\">")
-                .number(seq - due)
-                .tag(" lines between are not shown here, or not there</li>\n");
+                .text(&count(seq - due, "line"))
+                .tag(" between: not shown here, or not there</li>\n");
         }
         due = seq.checked_add(1);
         html.tag("<li id=\"line-").number(nth).tag("-").number(seq).tag("\" class=\"");

@@ -3,9 +3,10 @@
 use crate::hub::trail::Read;
 use crate::hub::trail::film::view::{Scale, View};
 
+use super::super::beside::Beside;
 use super::super::text;
-use super::super::units::time;
-use super::super::verdict::{Confidence, Other, Said, Verdict};
+use super::super::units::{count, time};
+use super::super::verdict::{Hue, Other, Said, Verdict};
 use super::charts::{self, Chart};
 use super::markup::Markup;
 use super::svg::{self, Death, Numbers};
@@ -15,7 +16,10 @@ use super::{Part, raw, ticks};
 pub(super) fn section(part: &Part, nth: u32, read: &Read, numbers: &mut Numbers) -> Markup {
     let mut html = Markup::default();
     let verdict = &part.verdict;
-    html.tag("<section class=\"runner\" id=\"runner-")
+    let calm = if verdict.hue() == Hue::Calm { " calm" } else { "" };
+    html.tag("<section class=\"runner")
+        .tag(calm)
+        .tag("\" id=\"runner-")
         .number(nth)
         .tag("\" aria-labelledby=\"h")
         .number(nth)
@@ -26,25 +30,27 @@ pub(super) fn section(part: &Part, nth: u32, read: &Read, numbers: &mut Numbers)
         says(&mut html, said, nth, read);
     }
     html.tag("</ul>\n");
-    change(&mut html, verdict);
+    but(&mut html, verdict, nth, read);
     contributing(&mut html, &verdict.contributing, nth, read);
+    beside(&mut html, &verdict.beside);
+    ruled_out(&mut html, &verdict.ruled_out);
+    change(&mut html, verdict);
     for (left, (view, death)) in (1..=part.reel.views.len()).rev().zip(part.reel.views.iter().zip(&part.deaths)) {
         let extent = if left > 1 { Extent::End } else { Extent::Whole };
         drawings(&mut html, part, view, *death, extent, numbers);
     }
-    ruled_out(&mut html, &verdict.ruled_out);
     raw::lines(&mut html, part, nth, read);
     html.tag("</section>\n");
     html
 }
 
 fn head(html: &mut Markup, verdict: &Verdict, nth: u32) {
-    html.tag("<header class=\"").tag(class(verdict.confidence)).tag("\">\n<p class=\"name\">").text(&verdict.runner);
+    html.tag("<header class=\"").tag(class(verdict.hue())).tag("\">\n<p class=\"name\">").text(&verdict.runner);
     if let Some(fleet) = &verdict.fleet {
         html.tag(" <span class=\"fleet\">of ").text(fleet).tag("</span>");
     }
-    html.tag("</p>\n<h2 id=\"h").number(nth).tag("\">").text(verdict.cause.about()).tag("</h2>\n");
-    html.tag("<p class=\"sure\"><code>").text(verdict.cause.name()).tag("</code> <strong>");
+    html.tag("</p>\n<h2 id=\"h").number(nth).tag("\">").text(verdict.about()).tag("</h2>\n");
+    html.tag("<p class=\"sure\"><code>").text(verdict.word()).tag("</code> <strong>");
     html.text(verdict.confidence.name())
         .tag(" confidence</strong> ")
         .number(verdict.score)
@@ -55,12 +61,12 @@ fn head(html: &mut Markup, verdict: &Verdict, nth: u32) {
         .tag("</p>\n</header>\n");
 }
 
-/// How a surety looks; the word stands there too.
-pub(super) const fn class(confidence: Confidence) -> &'static str {
-    match confidence {
-        Confidence::High => "high",
-        Confidence::Medium => "medium",
-        Confidence::Low => "low",
+/// How a verdict looks; the words stand there too.
+pub(super) const fn class(hue: Hue) -> &'static str {
+    match hue {
+        Hue::Calm => "calm",
+        Hue::Neutral => "low",
+        Hue::Trouble(confidence) => confidence.name(),
     }
 }
 
@@ -84,6 +90,17 @@ fn cited(html: &mut Markup, said: &Said, nth: u32, read: &Read) {
     }
 }
 
+fn but(html: &mut Markup, verdict: &Verdict, nth: u32, read: &Read) {
+    if verdict.but.is_empty() {
+        return;
+    }
+    html.tag("<h3>What leaves it open</h3>\n<ul>\n");
+    for said in &verdict.but {
+        says(html, said, nth, read);
+    }
+    html.tag("</ul>\n");
+}
+
 fn change(html: &mut Markup, verdict: &Verdict) {
     if verdict.change.is_empty() {
         return;
@@ -95,18 +112,28 @@ fn change(html: &mut Markup, verdict: &Verdict) {
     html.tag("</ul>\n");
 }
 
+fn beside(html: &mut Markup, all: &[Beside]) {
+    if all.is_empty() {
+        return;
+    }
+    html.tag("<h3>Beside it</h3>\n<ul>\n");
+    for one in all {
+        html.tag("<li>").text(&one.says()).tag("</li>\n");
+    }
+    html.tag("</ul>\n");
+}
+
 fn contributing(html: &mut Markup, others: &[Other], nth: u32, read: &Read) {
     if others.is_empty() {
         return;
     }
-    html.tag("<h3>It contributed</h3>\n<ul>\n");
+    html.tag("<h3>What else there was</h3>\n<ul>\n");
     for other in others {
-        html.tag("<li><code>").text(other.cause.name()).tag("</code> (").number(other.score).tag(" of 100): ");
-        for (at, said) in other.because.iter().enumerate() {
-            html.tag(if at == 0 { "" } else { "; " }).text(&said.says);
-            cited(html, said, nth, read);
+        html.tag("<li><code>").text(other.cause.name()).tag("</code> (").number(other.score).tag(" of 100)\n<ul>\n");
+        for said in &other.because {
+            says(html, said, nth, read);
         }
-        html.tag("</li>\n");
+        html.tag("</ul>\n</li>\n");
     }
     html.tag("</ul>\n");
 }
@@ -131,7 +158,7 @@ fn drawings(html: &mut Markup, part: &Part, view: &View, death: Death, extent: E
     html.tag(". Dashed lines through a chart are events: oom, kernel, agent, disk, gap; ticks along its top are pressure and ");
     html.tag("degraded. The shaded end is when it died or was stopped.");
     if view.outside > 0 && extent == Extent::Whole {
-        html.tag(" ").number(view.outside).tag(" samples are not drawn: their clock was elsewhere.");
+        html.tag(" Not drawn: ").text(&count(view.outside, "sample")).tag(" whose clock was elsewhere.");
     }
     html.tag("</p>\n");
     match svg::lanes(view, death, numbers.next()) {
@@ -152,8 +179,12 @@ fn figure(html: &mut Markup, chart: &Chart, view: &View, death: Death, numbers: 
     if !chart.curves.is_empty() {
         html.tag("<div class=\"chart\">").add(&svg::chart(chart, view, death, numbers.next())).tag("</div>\n");
         // Where a screen is too narrow for the labels beside the curves.
-        let labels: Vec<String> = chart.curves.iter().map(|curve| svg::label(chart, curve)).collect();
-        html.tag("<p class=\"legend note\" aria-hidden=\"true\">").text(&labels.join("; ")).tag("</p>\n");
+        html.tag("<p class=\"legend note\" aria-hidden=\"true\">");
+        for curve in &chart.curves {
+            html.tag("<span><span class=\"key ").tag(svg::class(curve.look)).tag("\"></span>");
+            html.text(&svg::label(chart, curve)).tag("</span> ");
+        }
+        html.tag("</p>\n");
     }
     html.tag("</figure>\n");
 }

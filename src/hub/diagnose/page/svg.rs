@@ -15,8 +15,10 @@ const RIGHT: i64 = 6900;
 /// Where labels begin.
 const LABELS: i64 = 7020;
 /// Top and bottom of a chart.
-const TOP: i64 = 170;
-const BOTTOM: i64 = 1570;
+const TOP: i64 = 310;
+const BOTTOM: i64 = 1710;
+/// Where what is marked has its name: above that, or above the name of something else.
+const NAMES: [i64; 2] = [TOP - 50, TOP - 190];
 /// The height of a lane of events, and of the axis below everything.
 const LANE: i64 = 180;
 const BELOW: i64 = 220;
@@ -150,7 +152,7 @@ fn shade(svg: &mut Markup, axis: &Axis, death: Death, bottom: i64) {
     svg.tag("<rect class=\"death\" x=\"").tenths(from).tag("\" y=\"").tenths(TOP);
     svg.tag("\" width=\"").tenths(width).tag("\" height=\"").tenths(bottom - TOP).tag("\"/>");
     line(svg, "<path class=\"died\" d=\"M", (from, TOP - 20), (from, bottom));
-    text(svg, "<text class=\"end died\" x=\"", from + width, TOP - 50, death.label);
+    text(svg, "<text class=\"end died\" x=\"", from + width, NAMES.first().copied().unwrap_or(TOP), death.label);
 }
 
 /// The axis below.
@@ -169,7 +171,7 @@ fn events(svg: &mut Markup, view: &View, death: Death) {
     // Names stand where there is room: left of that of the end, and beside each other.
     let width = |text: &str| LETTER * i64::try_from(text.len()).unwrap_or(0);
     let end = x(&view.axis, death.to).unwrap_or(RIGHT) - width(death.label);
-    let mut named: Vec<(i64, i64)> = vec![(end, RIGHT)];
+    let mut named: Vec<(i64, i64, i64)> = NAMES.first().map(|row| (*row, end, RIGHT)).into_iter().collect();
     for lane in Lane::ALL {
         let bottom = match lane {
             Lane::Pressure | Lane::Degraded => TOP + 80,
@@ -180,9 +182,11 @@ fn events(svg: &mut Markup, view: &View, death: Death) {
         let mut marks = view.lane(lane).filter_map(|marks| x(&view.axis, marks.position)).peekable();
         let Some(first) = marks.peek().copied() else { continue };
         let place = (first - 10, first + width(name(lane)));
-        if named.iter().all(|(from, to)| place.1 < *from || place.0 > *to) {
-            named.push(place);
-            text(svg, "<text class=\"named\" x=\"", first, TOP - 50, name(lane));
+        let is_free =
+            |row: &i64| named.iter().all(|(other, from, to)| other != row || place.1 < *from || place.0 > *to);
+        if let Some(row) = NAMES.into_iter().find(is_free) {
+            named.push((row, place.0, place.1));
+            text(svg, "<text class=\"named\" x=\"", first, row, name(lane));
         }
         svg.tag("<path class=\"event\" d=\"");
         for x in marks {
@@ -249,7 +253,7 @@ pub(super) fn label(chart: &Chart, curve: &Curve) -> String {
     format!("{} {last}{peak}", curve.name)
 }
 
-const fn class(look: Look) -> &'static str {
+pub(super) const fn class(look: Look) -> &'static str {
     match look {
         Look::First => "c1",
         Look::Second => "c2",

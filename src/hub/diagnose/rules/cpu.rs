@@ -1,17 +1,20 @@
 //! `cpu_starved`, `cpu_stolen`, `cpu_throttled`: who has the CPUs.
 
-use crate::hub::trail::happening::{AgentState, Happening, What};
+use crate::hub::trail::happening::{AgentState, What};
 use crate::hub::trail::slice::{High, Last, Low, Mean, Slice};
 
 use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence, is_exhausted};
-use super::super::units::{pct, size, time};
+use super::super::units::{count, pct, size, time};
 use super::oom::{self, is_pressure};
 
 /// Some task waits for a CPU so much of the time that it means something. A parallel build has more than 90 %, so alone it
 /// means little. Tenths.
 const WAITS: i64 = 600;
+
+/// What a busy guest has.
+const BUSY: i64 = 20;
 
 /// `cpu_starved`: the guest's own work leaves no CPU. A build that uses all CPUs is no trouble; one that makes the agent or the
 /// probe itself wait is.
@@ -28,11 +31,18 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
         case.less(0, figure, &lines);
         return case.done();
     }
-    case.add(20, figure, &lines);
+    case.add(BUSY, figure.clone(), &lines);
     many_wait(evidence, &mut case);
     who_waits(evidence, &mut case);
-    silence(evidence, &mut case);
+    // Silence means something where it is not known that the agent had its CPU.
+    if case.score >= BUSY && evidence.ending == Ending::Silence {
+        case.add(10, "it fell silent while this lasted".to_owned(), &[evidence.end]);
+    }
+    let own = case.score;
     others_have_it(evidence, &mut case);
+    if case.score == own && own <= BUSY {
+        case.less(5, format!("{figure}; and nobody who was the worse for it, as in a parallel build"), &lines);
+    }
     case.done()
 }
 
@@ -55,7 +65,7 @@ fn many_wait(evidence: &Evidence<'_>, case: &mut Case) {
     if let Some(runnable) = evidence.runnable() {
         let cpus = evidence.about().and_then(|about| about.cpus).unwrap_or(0);
         let each = if cpus > 0 { runnable / cpus } else { runnable / 4 };
-        let on = if cpus > 0 { format!(" on {cpus} CPUs") } else { String::new() };
+        let on = if cpus > 0 { format!(" on {}", count(cpus, "CPU")) } else { String::new() };
         let figure =
             format!("some {}.{} tasks wanted to run{on}, by what load1 rose", runnable / 100, runnable % 100 / 10);
         match each {
@@ -95,14 +105,12 @@ fn who_waits(evidence: &Evidence<'_>, case: &mut Case) {
     if late >= 1000.max(evidence.interval_ms / 2) {
         case.add(10, format!("the probe itself was {} late", time(late)), &lines);
     }
-    if let Some(gap) = evidence.within(30_000).find(|one| is_gap(one, "unknown")) {
-        case.add(5, "nothing ran for a while".to_owned(), &[gap.mark]);
-    }
-}
-
-fn silence(evidence: &Evidence<'_>, case: &mut Case) {
-    if evidence.ending == Ending::Silence {
-        case.add(10, "it fell silent while this lasted".to_owned(), &[evidence.end]);
+    let gap = evidence.within(30_000).find_map(|one| match &one.what {
+        What::Gap { kind, ms } if kind.as_ref() == "unknown" => Some((one.mark, *ms)),
+        _ => None,
+    });
+    if let Some((mark, ms)) = gap {
+        case.add(5, format!("nothing ran for {}", time(ms)), &[mark]);
     }
 }
 
@@ -197,8 +205,4 @@ pub(crate) fn throttled(evidence: &Evidence<'_>) -> Case {
         case.add(8, format!("while the CPUs were busy {} only", pct(busy)), &lines);
     }
     case.done()
-}
-
-pub(crate) fn is_gap(one: &Happening, of: &str) -> bool {
-    matches!(&one.what, What::Gap { kind, .. } if kind.as_ref() == of)
 }

@@ -5,7 +5,7 @@ use crate::hub::trail::slice::{High, Last, Mean};
 use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::{Evidence, is_exhausted};
-use super::super::units::{pct, size};
+use super::super::units::{count, pct, size};
 use super::oom::is_pressure;
 
 /// All tasks wait for memory this part of the time: a stream of files through a full cgroup has 16 %, on an emulated CPU up to
@@ -37,6 +37,10 @@ pub(crate) fn thrash(evidence: &Evidence<'_>) -> Case {
         without_pressure(evidence, &mut case);
         return case.done();
     }
+    if let Some((current, high)) = evidence.at_high() {
+        let figure = format!("its cgroup had {} and is slowed down from {} on (mem.high)", size(current), size(high));
+        case.add(0, figure, &lines);
+    }
     if let Some(told) = evidence.within(35_000).find(|one| is_pressure(one, "memory", "psi")) {
         case.add(5, "a pressure trigger of memory fired".to_owned(), &[told.mark]);
     }
@@ -49,9 +53,11 @@ fn without_pressure(evidence: &Evidence<'_>, case: &mut Case) {
     let Some((avail, total)) = memory else { return };
     let (stalls, refaults) = (evidence.growth(High::AllocStall), evidence.growth(High::Refault));
     let figure = format!(
-        "{} of {} available, {stalls} allocations had to wait, {refaults} pages were read again",
+        "{} of {} available, {} had to wait, {} read again",
         size(avail),
-        size(total)
+        size(total),
+        count(stalls, "allocation"),
+        count(refaults, "page")
     );
     if is_exhausted(avail, total) && stalls > 0 && refaults > 1000 {
         case.add(48, figure, &evidence.lately_lines());

@@ -1,16 +1,19 @@
 //! OOM kills: whose memory ran out, and whether that was the end.
 
 mod counters;
+mod group;
+mod untold;
 
 use crate::hub::trail::happening::{AgentState, Happening, Scope, What};
 use crate::hub::trail::slice::{High, Low, Mark};
 
 use super::super::case::Case;
 use super::super::cause::Cause;
-use super::super::evidence::{Ending, Evidence, is_exhausted};
+use super::super::evidence::{Ending, Evidence};
 use super::super::ring;
-use super::super::units::{pct, size, time};
-use counters::Counted;
+use super::super::units::{at, size, time};
+use counters::{Counted, TOGETHER_MS};
+use untold::{cgroup_ran_out, count_stood, guest_ran_out, not_killed};
 
 /// A kill so long before silence is part of it: the death of what was killed takes as long.
 const FATAL_MS: i64 = 15_000;
@@ -18,7 +21,7 @@ const FATAL_MS: i64 = 15_000;
 /// A kill so long before a runner is told to stop may be why: a platform takes as long to see that a job is gone.
 const TOLD_MS: i64 = 60_000;
 
-/// A count that rose so much later than the last message rose for another kill: samples lag behind.
+/// A count that rose so much later than the last message rose for another kill, where samples are missing that would tell.
 const LATER_MS: i64 = 30_000;
 
 /// A stop this soon after a kill was on its way before it.
@@ -37,13 +40,13 @@ pub(crate) struct Oom<'e> {
     pub(crate) victim: Option<Victim<'e>>,
     /// A counter moved, or the message is of this run for sure.
     pub(crate) is_proven: bool,
-    /// It was before the latest minute, and when is not known.
-    pub(crate) is_old: bool,
+    /// Where it begins: where only counts tell it, the last sample that does not have it; of a group the first line of it.
+    pub(crate) from: Option<Mark>,
     /// How many kills the counters have.
     pub(crate) kills: i64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Victim<'e> {
     pub(crate) comm: &'e str,
     pub(crate) adj: Option<i16>,
@@ -59,9 +62,9 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
     let kills = evidence.rise(High::VmOomKill, Low::VmOomKill).unwrap_or(0);
     let kills = kills.max(evidence.rise(High::OomKill, Low::OomKill).unwrap_or(0));
     let Some(told) = told else {
-        let Counted { kind, mark, is_old } = counted?;
+        let Counted { kind, mark, after } = counted?;
         let is_proven = kind != Cause::SidecarOom || is_surely_anothers(evidence, mark);
-        return Some(Oom { kind, mark, victim: None, is_proven, is_old, kills: kills.max(1) });
+        return Some(Oom { kind, mark, victim: None, is_proven, from: after, kills: kills.max(1) });
     };
     let What::Kill { scope, victim, adj, rss_kb, cgroup, .. } = &told.what else { return None };
     let (kind, is_whose_known) = match scope {
@@ -70,20 +73,25 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
         None => (counted.map_or(Cause::GuestOom, |counted| counted.kind), true),
     };
     let has_start = evidence.about().is_some_and(|about| about.boot_ms.is_some());
+    let victim = Victim { comm: victim, adj: *adj, rss_kb: *rss_kb, cgroup };
+    let group = (kind == Cause::OomGroup).then(|| group::of(evidence, told.mark, cgroup));
     Some(Oom {
         kind,
         mark: told.mark,
-        victim: Some(Victim { comm: victim, adj: *adj, rss_kb: *rss_kb, cgroup }),
+        victim: Some(group.as_ref().and_then(|group| group.largest(&victim)).unwrap_or(victim)),
         is_proven: is_whose_known && (has_start || counted.is_some()),
-        is_old: false,
+        from: group.map(|group| group.first),
         kills: kills.max(1),
     })
 }
 
-/// Whether the counts rose for another kill, long behind the last message of one: that of the later is lost.
+/// Whether the counts rose for another kill, behind the last message of one: that of the later is lost.
 fn is_another(evidence: &Evidence<'_>, told: &Happening, counted: Counted) -> bool {
     let later = counted.mark.at_ms().zip(told.mark.at_ms()).map(|(counted, told)| counted.saturating_sub(told));
-    !counted.is_old && later.is_some_and(|later| later > LATER_MS.max(3 * evidence.interval_ms))
+    // Two samples behind the message differ. The kernel counts a moment after it has said so.
+    let is_behind = counted.after.is_some_and(|after| after.seq > told.mark.seq);
+    let at_least = if is_behind { TOGETHER_MS.cast_signed() } else { LATER_MS.max(3 * evidence.interval_ms) };
+    later.is_some_and(|later| later > at_least)
 }
 
 /// Whether a kill happened while the run was there.
@@ -153,13 +161,13 @@ fn is_guest_short(evidence: &Evidence<'_>) -> bool {
     evidence.lowest_memory().is_some_and(|(lowest, total)| lowest < total / 10)
 }
 
-/// `guest_oom`, `cgroup_oom`, `sidecar_oom` or `oom_group`: one rule, four causes.
-pub(crate) fn rule(evidence: &Evidence<'_>, cause: Cause) -> Case {
+/// `guest_oom`, `cgroup_oom`, `sidecar_oom` or `oom_group`, given the last kill: one rule, four causes.
+pub(crate) fn rule(evidence: &Evidence<'_>, oom: Option<&Oom<'_>>, cause: Cause) -> Case {
     let mut case = Case::new(cause);
-    match oom(evidence) {
-        Some(oom) if oom.kind == cause => killed(evidence, &oom, &mut case),
+    match oom {
+        Some(oom) if oom.kind == cause => killed(evidence, oom, &mut case),
         Some(oom) => case.less(0, format!("the kernel's last kill was another: {}", oom.kind.name()), &[oom.mark]),
-        None => not_killed(evidence, &mut case),
+        None => {}
     }
     if case.score == 0 {
         match cause {
@@ -168,23 +176,32 @@ pub(crate) fn rule(evidence: &Evidence<'_>, cause: Cause) -> Case {
             _ => {}
         }
     }
+    match (oom, case.score) {
+        (None, 0) => not_killed(evidence, &mut case),
+        (None, _) => {
+            let says =
+                format!("{}; a kernel that panics, or a guest that dies first, tells none", count_stood(evidence));
+            case.less(0, says, &evidence.lately_lines());
+        }
+        (Some(_), _) => {}
+    }
     case.done()
 }
 
 fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
     let (points, how) = fatality(evidence, oom);
     let age = evidence.age_ms(oom.mark).map_or_else(|| "shortly".to_owned(), time);
-    let age = if oom.is_old { format!("over {age}") } else { age };
-    let who = oom.victim.as_ref().map_or_else(
-        || "an OOM counter rose: the kernel killed for memory".to_owned(),
-        |victim| {
-            let rss = victim.rss_kb.map_or_else(String::new, |kb| format!(", {} resident", size(i64::from(kb))));
-            let cgroup = if victim.cgroup.is_empty() { String::new() } else { format!(" in {}", victim.cgroup) };
-            format!("the kernel killed {}{rss}{cgroup}, for memory", victim.comm)
-        },
-    );
-    let often = if oom.kills > 1 { format!("; {} kills in all", oom.kills) } else { String::new() };
-    case.add(points, format!("{who}, {age} before the end{often}: {how}"), &[oom.mark]);
+    let often = if oom.kills > 1 { format!(" ({} kills in all)", oom.kills) } else { String::new() };
+    let lines: Vec<Mark> = oom.from.into_iter().filter(|from| *from != oom.mark).chain([oom.mark]).collect();
+    case.add(points, format!("{}, {age} before the end{often}; {how}", who(oom)), &lines);
+    let is_wide = |after: Mark| {
+        let window = oom.mark.at_ms().zip(after.at_ms()).map(|(to, from)| to.saturating_sub(from));
+        window.is_some_and(|window| window > FATAL_MS.max(3 * evidence.interval_ms))
+    };
+    if oom.from.is_some_and(is_wide) {
+        case.at_most(60);
+        case.less(0, "when it was is not known better: the samples in between are not there".to_owned(), &lines);
+    }
     if !oom.is_proven {
         case.at_most(60);
         case.less(0, "not all lines are there that would tell when it was and whose limit was met".to_owned(), &[]);
@@ -192,6 +209,31 @@ fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
     if let Some((lowest, total)) = evidence.lowest_memory() {
         case.add(0, format!("at the lowest {} of {} were available in the guest", size(lowest), size(total)), &[]);
     }
+}
+
+/// Who was killed and when, as far as that is told.
+fn who(oom: &Oom<'_>) -> String {
+    let when = |mark: Mark| mark.at_ms().map_or_else(|| format!("line {}", mark.seq), at);
+    let Some(victim) = &oom.victim else {
+        let to = when(oom.mark);
+        return match oom.from {
+            Some(after) => {
+                format!("an OOM counter rose: the kernel killed for memory between {} and {to}", when(after))
+            }
+            None => format!("an OOM counter rose: the kernel killed for memory, told at {to}"),
+        };
+    };
+    let rss = victim.rss_kb.map_or_else(String::new, |kb| format!(" ({} resident)", size(i64::from(kb))));
+    if oom.kind == Cause::OomGroup {
+        let group = if victim.cgroup.is_empty() { "the group" } else { victim.cgroup };
+        let when = when(oom.mark);
+        return format!(
+            "the kernel killed all of {group}, the largest of it {}{rss}, for memory at {when} (memory.oom.group)",
+            victim.comm
+        );
+    }
+    let cgroup = if victim.cgroup.is_empty() { String::new() } else { format!(" in {}", victim.cgroup) };
+    format!("the kernel killed {}{rss}{cgroup} for memory at {}", victim.comm, when(oom.mark))
 }
 
 const SURVIVED: (i64, &str) = (20, "the runner survived it");
@@ -204,15 +246,14 @@ fn fatality(evidence: &Evidence<'_>, oom: &Oom<'_>) -> (i64, &'static str) {
     if took_the_agent(evidence, oom) {
         return (92, "it took the agent");
     }
-    if oom.is_old {
-        return SURVIVED;
-    }
     match evidence.ending {
         Ending::Silence if is_within(FATAL_MS.max(3 * evidence.interval_ms)) => (90, "silence follows"),
+        Ending::Orphaned if is_within(FATAL_MS) => (74, "and then what started the probe was gone"),
         Ending::Unread if is_within(FATAL_MS) => (80, "and then nobody read on"),
         Ending::Silence | Ending::Unread if is_within(TOLD_MS) => (55, "silence follows some time after"),
+        Ending::Alive if is_within(FATAL_MS) => (40, "whether the runner survived it is not seen yet"),
         Ending::Told if is_meant => {
-            (30, "a process that is meant to be killed first, as those of a job are: the runner lives on")
+            (30, "it is one of those that are to be killed first, as a job's are, and the runner lives on")
         }
         Ending::Told if age.is_some_and(|age| age < TOO_SOON_MS) => {
             (40, "too short before it was told to stop to be why")
@@ -252,52 +293,6 @@ fn took_the_agent(evidence: &Evidence<'_>, oom: &Oom<'_>) -> bool {
         }
         _ => false,
     })
-}
-
-fn not_killed(evidence: &Evidence<'_>, case: &mut Case) {
-    let says = match evidence.rise(High::VmOomKill, Low::VmOomKill) {
-        Some(0) => "the guest's count of kills (vm.oom_kill) did not move".to_owned(),
-        _ => "no line tells of a kill".to_owned(),
-    };
-    let memory = evidence.lowest_memory().map_or_else(String::new, |(lowest, total)| {
-        format!("; at least {} of {} were available", size(lowest), size(total))
-    });
-    case.less(0, says + &memory, &evidence.lately_lines());
-}
-
-/// Silence in a guest without memory, though no kill was told: a panic, or a probe that went first.
-fn guest_ran_out(evidence: &Evidence<'_>, case: &mut Case) {
-    let Some(last) = evidence.last_sample() else { return };
-    if evidence.ending != Ending::Silence {
-        return;
-    }
-    let (Some(avail), Some(total)) = (last.low(Low::MemAvail), last.high(High::MemTotal)) else { return };
-    let figure = format!("{} of {} were available in the last sample", size(avail), size(total));
-    let slope = evidence.within(10_000).find(|one| is_pressure(one, "memory", "slope"));
-    if is_exhausted(avail, total) {
-        case.add(62, format!("{figure}, and silence follows"), &[last.mark]);
-        if let Some(slope) = slope {
-            case.add(6, "what was left would be gone in seconds".to_owned(), &[slope.mark]);
-        }
-    } else if let Some(slope) = slope.filter(|_| avail < total / 4) {
-        case.add(
-            52,
-            format!("{figure}, what was left would be gone in seconds, and silence follows"),
-            &[slope.mark, last.mark],
-        );
-    }
-}
-
-/// The same for the own cgroup, where what is in it cannot be dropped.
-fn cgroup_ran_out(evidence: &Evidence<'_>, case: &mut Case) {
-    let Some(last) = evidence.last_sample() else { return };
-    let (Some(max), Some(anon)) = (last.high(High::MemMax), last.high(High::MemAnon)) else { return };
-    let held = anon + last.high(High::MemShmem).unwrap_or(0);
-    if evidence.ending != Ending::Silence || max <= 0 || held < max / 10 * 9 {
-        return;
-    }
-    let figure = format!("{} of {} that the cgroup may have cannot be dropped", size(held), size(max));
-    case.add(60, format!("{figure}, and silence follows ({} used)", pct(held * 1000 / max)), &[last.mark]);
 }
 
 pub(crate) fn is_pressure(one: &Happening, of: &str, by: &str) -> bool {

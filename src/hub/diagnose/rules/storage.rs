@@ -7,7 +7,7 @@ use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::Evidence;
 use super::super::ring;
-use super::super::units::{pct, size};
+use super::super::units::{count, pct, size};
 use super::oom::is_pressure;
 
 /// All tasks wait for disks this part of the time. Unpacking onto a slow disk has half. Tenths.
@@ -37,7 +37,7 @@ pub(crate) fn io_stall(evidence: &Evidence<'_>) -> Case {
     let is_stuck = evidence.last_sample().and_then(|last| last.last(Last::AgentState)) == Some(i64::from(b'D'));
     if is_stuck {
         let blocked = evidence.high(High::Blocked).unwrap_or(0);
-        case.add(15, format!("the agent waits uninterruptibly; {blocked} tasks at most waited so"), &lines);
+        case.add(15, format!("the agent waits uninterruptibly; at most {} waited so", count(blocked, "task")), &lines);
     }
     if let Some(told) = evidence.within(35_000).find(|one| is_pressure(one, "io", "psi")) {
         case.add(8, "a pressure trigger of the disks fired".to_owned(), &[told.mark]);
@@ -125,7 +125,7 @@ pub(crate) fn pids_exhausted(evidence: &Evidence<'_>) -> Case {
         return case;
     };
     let (refused, ever) = (evidence.growth(High::PidsFail), evidence.high(High::PidsFail).unwrap_or(0));
-    let figure = format!("{} of the processes that may be, {refused} forks refused lately", pct(used));
+    let figure = format!("{} of the processes that there may be, {} refused lately", pct(used), count(refused, "fork"));
     if used < 990 || ever == 0 {
         case.less(0, figure, &[last.mark]);
         return case.done();

@@ -5,9 +5,9 @@ use crate::hub::trail::slice::{High, Last, Mean};
 
 use super::super::case::Case;
 use super::super::cause::Cause;
-use super::super::evidence::{Ending, Evidence};
+use super::super::evidence::{Ending, Evidence, is_exhausted};
 use super::super::ring;
-use super::super::units::{pct, time};
+use super::super::units::{count, pct, size, time};
 use super::oom;
 
 /// An agent for a single job ends this soon after its worker.
@@ -33,7 +33,7 @@ pub(crate) fn kernel_fault(evidence: &Evidence<'_>) -> Case {
     }
     if case.score == 0 {
         let kmsg = evidence.about().and_then(|about| about.kmsg.as_deref()).unwrap_or("unknown");
-        case.less(0, format!("no line tells of a fault of the kernel (kmsg {kmsg})"), &[]);
+        case.less(0, format!("no line of the last minute tells of a fault of the kernel (kmsg {kmsg})"), &[]);
     } else if evidence.ending == Ending::Silence {
         case.add(8, "silence follows".to_owned(), &[evidence.end]);
     }
@@ -54,7 +54,7 @@ pub(crate) fn agent_crashed(evidence: &Evidence<'_>) -> Case {
         return case;
     };
     let after = evidence.age_ms(gone.mark).unwrap_or(0);
-    let is_ended = evidence.ending != Ending::Silence && after <= 30_000;
+    let is_ended = !matches!(evidence.ending, Ending::Silence | Ending::Alive) && after <= 30_000;
     let worker = happenings.iter().rev().find_map(|one| match &one.what {
         What::Agent { is_worker: true, state, .. } if one.mark.seq < gone.mark.seq => Some((one.mark, *state)),
         _ => None,
@@ -102,6 +102,7 @@ fn still_there(evidence: &Evidence<'_>, was_told: bool) -> String {
     match state.and_then(|state| u32::try_from(state).ok()).and_then(char::from_u32) {
         Some(state) => format!("the agent was there in the last sample, in state {state}"),
         None if was_told => "the agent was there until the end".to_owned(),
+        None if evidence.life.first.seq > 1 => "no line that is there tells of the agent's end".to_owned(),
         None => "no line tells of the agent's end".to_owned(),
     }
 }
@@ -120,17 +121,17 @@ pub(crate) fn network_lost(evidence: &Evidence<'_>) -> Case {
     let lines = evidence.lately_lines();
     let dropped = evidence.growth(High::HttpDropped) + evidence.growth(High::LokiDropped);
     if dropped > 0 {
-        case.add(45, format!("its network sinks could not send {dropped} lines lately"), &lines);
+        case.add(45, format!("its network sinks could not send {} lately", count(dropped, "line")), &lines);
     }
     if let Some((one, error)) = failed_sink(evidence) {
         case.add(20, format!("a network sink failed: {error}"), &[one.mark]);
     }
     let (sent_again, span) = (evidence.growth(High::Retrans), evidence.lately_ms());
     let each_second = sent_again.saturating_mul(1000) / span;
-    let figure = format!("{sent_again} TCP segments were sent again in {}", time(span));
+    let figure = format!("{} sent again in {}", count(sent_again, "TCP segment"), time(span));
     let is_told = evidence.about().and_then(|about| about.tells_retrans) != Some(false);
     match each_second {
-        _ if !is_told => case.less(0, "the guest does not tell of TCP segments that were sent again".to_owned(), &[]),
+        _ if !is_told => case.less(0, "the guest does not tell of TCP segments sent again".to_owned(), &[]),
         5.. if sent_again >= 20 => case.add(25, figure, &lines),
         1.. if sent_again >= 10 => case.add(12, figure, &lines),
         _ => case.less(0, figure, &lines),
@@ -186,15 +187,12 @@ fn was_calm(evidence: &Evidence<'_>) -> bool {
     evidence.tells_stalls() && evidence.worst_mean(Mean::CpuStall) < 500 && evidence.worst_mean(Mean::CpuSteal) < 100
 }
 
-/// What the guest was like at its end, as figures; the second is how much of it was no calm.
+/// What the guest was like at its end, as figures.
 pub(crate) fn wellness(evidence: &Evidence<'_>) -> String {
     let mut says = Vec::new();
     if let Some((lowest, total)) = evidence.lowest_memory() {
-        says.push(format!(
-            "at least {} of {} memory available",
-            super::super::units::size(lowest),
-            super::super::units::size(total)
-        ));
+        let least = if is_exhausted(lowest, total) { "at the lowest" } else { "at least" };
+        says.push(format!("{least} {} of {} memory available", size(lowest), size(total)));
     }
     if evidence.lately().is_some() {
         says.push(format!("CPUs busy {}", pct(evidence.worst_mean(Mean::CpuBusy))));

@@ -85,8 +85,8 @@ pub(super) enum Answered {
     Page(Vec<u8>),
     /// More than is held.
     TooLong,
-    /// More lines were asked for than Loki is set to give.
-    TooMany,
+    /// More lines were asked for than Loki is set to give; how many that is, where it says so.
+    TooMany(Option<u64>),
 }
 
 /// Asks.
@@ -184,11 +184,22 @@ impl Asker {
     }
 
     pub(super) fn no_lines(&self) -> LokiError {
-        self.error(Fault::Query, "the query gives figures; one for lines is needed, without a metric".to_owned())
+        self.error(
+            Fault::Query,
+            "the query gives figures, and lines are needed: leave out count_over_time, rate, sum and the like, as in \
+             {namespace=\"runners\"} |= \"RUNNER_VITALS\""
+                .to_owned(),
+        )
     }
 
     pub(super) fn outside(&self) -> LokiError {
         self.error(Fault::Setting, "the answer has lines of outside the time that was asked for".to_owned())
+    }
+
+    pub(super) fn too_few(&self, most: u64) -> LokiError {
+        let why =
+            format!("it is set to give {most} lines at most at once (max_entries_limit_per_query): too few to read by");
+        self.error(Fault::Setting, why)
     }
 
     pub(super) fn too_long(&self, lines: u64) -> LokiError {
@@ -216,7 +227,9 @@ fn judge(answer: Answer) -> Judged {
     match status {
         200 => Judged::Done(Answered::Page(answer.body)),
         // Loki's own words, of every version: it is asked for less then.
-        400 if words(&answer.body).contains("max entries limit") => Judged::Done(Answered::TooMany),
+        400 if words(&answer.body).contains("max entries limit") => {
+            Judged::Done(Answered::TooMany(most_entries(&words(&answer.body))))
+        }
         408 | 425 | 429 | 500..=599 => Judged::Again { why: why(), after: answer.retry_after },
         401 | 403 | 407 => Judged::Never(Fault::Setting, why()),
         // A redirect is not followed: it would take the credentials elsewhere.
@@ -234,6 +247,14 @@ fn judge_failure(error: &ClientError) -> Judged {
         Failure::Tls => Judged::Never(Fault::Unavailable, why),
         _ => Judged::Again { why, after: None },
     }
+}
+
+/// The 1000 of `… limit > max_entries_limit_per_query (5000 > 1000)`.
+fn most_entries(words: &str) -> Option<u64> {
+    let (_, figures) = words.rsplit_once('(')?;
+    let (asked, most) = figures.split_once(')')?.0.split_once('>')?;
+    let (asked, most) = (asked.trim().parse::<u64>().ok()?, most.trim().parse().ok()?);
+    (most < asked).then_some(most)
 }
 
 /// The beginning of an answer, in one line.
@@ -292,8 +313,9 @@ mod tests {
             (
                 400,
                 b"max entries limit per query exceeded, limit > max_entries_limit_per_query (5000 > 1000)",
-                "TooMany",
+                "TooMany(Some(1000))",
             ),
+            (400, b"max entries limit exceeded (9 > x)", "TooMany(None)"),
             (422, b"", "Query answered 422"),
             (401, b"no org id", "Setting answered 401: no org id"),
             (404, b"", "Setting answered 404; no Loki answers there"),

@@ -11,30 +11,36 @@ use super::super::super::evidence::Evidence;
 use super::{is_guest_short, own_or_group};
 
 /// The lines of one kill come within so long of each other, ms.
-const TOGETHER_MS: i64 = 3000;
+pub(super) const TOGETHER_MS: u64 = 3000;
 
 /// The last kill that the counts have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
     pub(super) kind: Cause,
-    /// The line that tells it, else a sample that counts it.
+    /// The line that tells it, else the first sample that counts it.
     pub(super) mark: Mark,
-    /// It was before the latest minute, and when is not known.
-    pub(super) is_old: bool,
+    /// The last sample that does not count it: the kill was in between.
+    pub(super) after: Option<Mark>,
 }
 
-/// The readings of a count.
+/// A count of [`KILLS`]: whose, and the how-manieth.
 #[derive(Clone, Copy)]
-struct Count(Source, High, Low);
+struct Count(Source, usize);
 
-const OWN: Count = Count(Source::Own, High::OomKill, Low::OomKill);
-const TREE: Count = Count(Source::Tree, High::TreeOomKill, Low::TreeOomKill);
-const VM: Count = Count(Source::Vm, High::VmOomKill, Low::VmOomKill);
+const OWN: Count = Count(Source::Own, 0);
+const TREE: Count = Count(Source::Tree, 1);
 
 /// Finds it.
 pub(super) fn last(evidence: &Evidence<'_>) -> Option<Counted> {
-    let told = evidence.life.happenings.iter().rev().find(|one| is_of(one, None)).map(|one| (one.mark, false));
-    let (mark, is_old) = told.or_else(|| rise_in_samples(evidence))?;
+    let told = evidence.life.happenings.iter().rev().find(|one| is_of(one, None)).map(|one| one.mark);
+    let moves = evidence.life.kills.iter().flatten().filter_map(|moved| Some((moved.to, moved.from?)));
+    let moved = moves.max_by_key(|(to, from)| (to.seq, from.seq));
+    let (mark, after) = match (told, moved) {
+        (Some(told), Some((to, from))) if is_of_move(told, from, to) => (told, Some(from)),
+        (Some(told), Some((to, from))) if told.seq < to.seq => (to, Some(from)),
+        (Some(told), _) => (told, evidence.last_sample().map(|last| last.mark).filter(|last| last.seq < told.seq)),
+        (None, moved) => moved.map(|(to, from)| (to, Some(from)))?,
+    };
     let kind = if moved_with(evidence, OWN, mark) {
         of_own(evidence, mark)
     } else if !moved_with(evidence, TREE, mark) && is_guest_short(evidence) {
@@ -42,7 +48,7 @@ pub(super) fn last(evidence: &Evidence<'_>) -> Option<Counted> {
     } else {
         Cause::SidecarOom
     };
-    Some(Counted { kind, mark, is_old })
+    Some(Counted { kind, mark, after })
 }
 
 /// Whether the count of the own cgroup moved with this kill.
@@ -50,48 +56,45 @@ pub(super) fn own_moved_with(evidence: &Evidence<'_>, mark: Mark) -> bool {
     moved_with(evidence, OWN, mark)
 }
 
-/// Where no line tells it: the samples between which a count rose last.
-fn rise_in_samples(evidence: &Evidence<'_>) -> Option<(Mark, bool)> {
-    let recent = &evidence.life.recent;
-    let risen = [OWN, TREE, VM].into_iter().filter(|Count(_, high, low)| evidence.rise(*high, *low) > Some(0));
-    let marks = risen.filter_map(|Count(_, high, low)| {
-        let rise = (0..recent.len()).rev().find_map(|at| {
-            let slice = recent.get(at)?;
-            let before = at.checked_sub(1).and_then(|at| recent.get(at)?.high(high)).or(slice.low(low))?;
-            (slice.high(high)? > before).then_some((slice.mark, false))
-        });
-        rise.or(recent.first().map(|slice| (slice.first, true)))
-    });
-    marks.max_by_key(|(mark, _)| mark.seq)
-}
-
 fn is_of(one: &Happening, of: Option<Source>) -> bool {
     matches!(&one.what, What::Counter { source, delta } if *delta > 0 && of.is_none_or(|of| of == *source))
 }
 
+/// A line tells it of that kill, or the kill is between the samples in which the count last moved.
 fn moved_with(evidence: &Evidence<'_>, count: Count, mark: Mark) -> bool {
-    let Count(source, high, low) = count;
-    let is_close = |one: &Happening| match one.mark.at_ms().zip(mark.at_ms()) {
-        Some((one, mark)) => one.abs_diff(mark) <= TOGETHER_MS.unsigned_abs(),
-        None => one.mark.seq.abs_diff(mark.seq) <= 10,
-    };
-    let is_told = evidence.life.happenings.iter().any(|one| is_of(one, Some(source)) && is_close(one));
-    is_told || rose_at(evidence, high, low, mark) == Some(true)
+    let Count(source, nth) = count;
+    let is_told = evidence.life.happenings.iter().any(|one| is_of(one, Some(source)) && is_together(one.mark, mark));
+    let moved = evidence.life.kills.get(nth).copied().flatten().and_then(|moved| Some((moved.to, moved.from?)));
+    is_told || moved.is_some_and(|(to, from)| is_of_move(mark, from, to))
 }
 
-/// Whether a count is higher in the first samples behind a line than in those before it; `None` where it was not read.
-fn rose_at(evidence: &Evidence<'_>, high: High, low: Low, mark: Mark) -> Option<bool> {
+/// Whether a line is of a move of a count: between the samples that have it, or close behind.
+fn is_of_move(mark: Mark, from: Mark, to: Mark) -> bool {
+    from.seq < mark.seq && mark.seq <= to.seq || is_together(to, mark)
+}
+
+/// Whether two lines can be of one kill.
+pub(super) fn is_together(one: Mark, other: Mark) -> bool {
+    match one.at_ms().zip(other.at_ms()) {
+        Some((one, other)) => one.abs_diff(other) <= TOGETHER_MS,
+        None => one.seq.abs_diff(other.seq) <= 10,
+    }
+}
+
+/// Whether the count of limits met is higher in the first samples behind a line than in those before it; `None` where it was
+/// not read.
+fn has_met_limit(evidence: &Evidence<'_>, mark: Mark) -> Option<bool> {
     let recent = &evidence.life.recent;
     let behind = recent.iter().find(|slice| slice.mark.seq >= mark.seq)?;
-    let before = recent.iter().rfind(|slice| slice.mark.seq < mark.seq).and_then(|slice| slice.high(high));
-    let within = Some(behind).filter(|slice| slice.first.seq < mark.seq).and_then(|slice| slice.low(low));
-    let before = before.or(within).or(evidence.life.whole.as_ref()?.low(low))?;
-    Some(behind.high(high)? > before)
+    let before = recent.iter().rfind(|slice| slice.mark.seq < mark.seq).and_then(|slice| slice.high(High::Oom));
+    let within = Some(behind).filter(|slice| slice.first.seq < mark.seq).and_then(|slice| slice.low(Low::Oom));
+    let before = before.or(within).or(evidence.life.whole.as_ref()?.low(Low::Oom))?;
+    Some(behind.high(High::Oom)? > before)
 }
 
 /// The own cgroup lost a process: by its own limit, or as part of a guest that ran out.
 fn of_own(evidence: &Evidence<'_>, mark: Mark) -> Cause {
     // cgroup v1 does not count limits that were met.
-    let has_met_limit = rose_at(evidence, High::Oom, Low::Oom, mark) == Some(true) || !is_guest_short(evidence);
-    if has_met_limit { own_or_group(evidence) } else { Cause::GuestOom }
+    let is_of_limit = has_met_limit(evidence, mark) == Some(true) || !is_guest_short(evidence);
+    if is_of_limit { own_or_group(evidence) } else { Cause::GuestOom }
 }
