@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Yaml,
     Dockerfile,
     Http,
+    /// A fleet file: tests/fleet/documents.rs reads it.
+    Toml,
     Shell,
 }
 
@@ -91,6 +93,7 @@ impl Block {
             "RUNNER_VITALS" | "RUNNER_LOG" => Kind::Vitals,
             "COPY" | "FROM" | "ENTRYPOINT" | "ARG" => Kind::Dockerfile,
             "POST" => Kind::Http,
+            "[[fleet]]" => Kind::Toml,
             _ if first.contains('{') && is_calls => Kind::Query,
             "apiVersion:" | "containers:" | "volumes:" => Kind::Yaml,
             _ => Kind::Shell,

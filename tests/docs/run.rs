@@ -97,6 +97,27 @@ fn every_way_to_diagnose() {
 }
 
 #[test]
+fn every_way_to_look_at_fleets() {
+    let stage = Stage::new();
+    let phase = |run: &str, at: &str, phase: &str| {
+        format!(
+            "RUNNER_VITALS ts=2026-06-04T11:{at}.000Z run={run} seq=1 event=phase phase={phase} runner.name=r-1 runner.fleet=linux-4 runner.env=prod\n"
+        )
+    };
+    let log = phase("k3x9", "30:00", "warming") + &phase("k3xa", "30:20", "ready");
+    fs::write(stage.at_root("/var/log/vitals/a.log"), log).unwrap();
+    let page = read("docs/FLEET.md");
+    stage.write("fleets.toml", page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap());
+    let loki = StandIn::plain(stored("runner-7", "oom-guest"));
+    for script in
+        [block("README.md", "vitals-hub fleet --fleets "), block("docs/FLEET.md", "vitals-hub fleet /var/log/vitals")]
+    {
+        let (out, log) = stage.run(&script.replace("https://loki.example", &loki.server.url));
+        assert!(out.contains("prod linux-4: 1 runners, "), "{out}{log}");
+    }
+}
+
+#[test]
 fn exec_runs_its_job() {
     let stage = Stage::new();
     stage.script("work/run.sh", "echo \"job: $*\"");

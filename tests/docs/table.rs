@@ -28,6 +28,7 @@ const DOCKER: &str = "needs a container engine, and images from elsewhere";
 pub(crate) const TABLE: &[(&str, &str, How)] = &[
     ("README.md", "cargo run --release ", Run(HERE, "the_first_two_commands_do_what_they_say")),
     ("README.md", "vitals-hub diagnose pod.log\n", Run(HERE, "the_readme_diagnoses")),
+    ("README.md", "vitals-hub fleet --fleets ", Run(HERE, "every_way_to_look_at_fleets")),
     ("README.md", "CARGO_TARGET_X86_64", Parsed(BUILDS)),
     ("README.md", "runner-vitals exec -- ", Run(HERE, "exec_runs_its_job")),
     ("README.md", "runner-vitals --sink ", Run(HERE, "lines_go_off_by_network")),
@@ -35,6 +36,7 @@ pub(crate) const TABLE: &[(&str, &str, How)] = &[
     ("CONTRIBUTING.md", "RUNNER_VITALS_MATRIX=oom-guest", Parsed("real guests: half an hour")),
     ("benches/BUDGET.md", "CARGO_TARGET_X86_64", Parsed(BUILDS)),
     ("deploy/README.md", "kubectl create namespace", Parsed(CLUSTER)),
+    ("docs/FLEET.md", "vitals-hub fleet /var/log/vitals", Run(HERE, "every_way_to_look_at_fleets")),
     (
         "docs/HUB-AUTH.md",
         "vitals-hub serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem \\\n",
