@@ -91,7 +91,7 @@ pub fn run(
     let file = match args.fleets.as_deref().map(FleetFile::read).transpose() {
         Ok(file) => file.unwrap_or_default(),
         Err(error) => {
-            let _ = writeln!(log, "vitals-hub: --fleets {}", harmless(&error.to_string()));
+            let _ = writeln!(log, "vitals-hub: --fleets {}", harmless(error.to_string()));
             return Code::Setting;
         }
     };
