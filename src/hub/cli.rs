@@ -2,8 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
+use super::diagnose;
+use super::fleet;
 use super::serve::config;
-use super::{diagnose, fleet};
 
 /// The operator's side of runner-vitals.
 #[derive(Debug, Parser)]
