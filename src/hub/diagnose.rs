@@ -37,6 +37,7 @@ use inputs::Asked;
 use page::spool::Spool;
 use page::{Page, PageError, Shape};
 use text::Look;
+use units::harmless;
 
 pub use loki_args::LokiArgs;
 
@@ -135,6 +136,11 @@ pub fn run(
         let _ = writeln!(log, "vitals-hub: --html -: a page goes into a file, stdout has the text");
         return Code::Setting;
     }
+    if let Some(path) = args.html.as_ref().filter(|path| !page::may_be_replaced(path)) {
+        let _ =
+            writeln!(log, "vitals-hub: --html {}: there is a file that is no page", harmless(path.to_string_lossy()));
+        return Code::Setting;
+    }
     let mut stdin = if args.html.is_some() { Spool::keeping(stdin) } else { Spool::passing(stdin) };
     let asked = read(args, question.as_ref(), &mut stdin, &mut book, log);
     let has_lines = book.counts.ours > 0;
@@ -160,7 +166,7 @@ pub fn run(
         args.html.as_ref().map(|_| Page::of(&runners, &clock, if args.all { Shape::Table } else { Shape::Runners }));
     let told = tell(args, &runners, &clock, &read, out, look);
     if let Some(error) = page.and_then(|page| draw(args, question.as_ref(), page, &read, stdin).err()) {
-        let _ = writeln!(log, "vitals-hub: {}", units::harmless(error.to_string()));
+        let _ = writeln!(log, "vitals-hub: {}", harmless(error.to_string()));
         return Code::Unwritten;
     }
     match told {

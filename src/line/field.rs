@@ -439,6 +439,7 @@ fields! {
     REASON "reason" Text(16), Known, [Stop], "", "sigterm, sigint, parent_exit, job_exit, stdout_closed, samples";
     JOB_EXIT "job.exit" Count, Known, [Stop, Phase], "255", "the code that the job ended with: that of `exec`, or what a script tells of its own";
     JOB_SIGNAL "job.signal" Count, Known, [Stop], "64", "the signal that ended it, in place of job.exit";
+    JOB_TOLD "job.told" Count, Known, [Stop], "64", "the last of SIGTERM, SIGINT, SIGQUIT and SIGHUP that `exec` passed on to the job: it was told to end";
     JOB_MAXRSS "job.maxrss.kb" Kib, Known, [Stop], "67108864", "getrusage(2) ru_maxrss: the most memory resident in one process at a time, of the job and the children it waited for";
     SAMPLES "samples" Count, Known, [Stop], "999999999", "sample lines made in this run";
     FILE "file" Text(256), Known, [Log], "", "the followed file: its path from the first component on that the pattern left open";

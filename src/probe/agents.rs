@@ -203,7 +203,8 @@ impl Watch {
         let [agent_before, worker_before] = std::mem::replace(&mut self.told, there);
         let [agent_news, worker_news] =
             [(Role::Agent, agent_before, there[0]), (Role::Worker, worker_before, there[1])].map(changed);
-        let news = [agent_news[0], worker_news[0], agent_news[1], worker_news[1]];
+        // A worker ends before its agent, and appears behind it.
+        let news = [worker_news[0], agent_news[0], agent_news[1], worker_news[1]];
         Seen { agent: agent.filter(|agent| !agent.is_gone), asked, news }
     }
 
@@ -312,9 +313,24 @@ mod tests {
         end(root, 7);
         let seen = watch.read(&agents, &mut buffer);
         assert_eq!((told(&seen), seen.agent), (vec!["agent vanished 7".to_owned()], None));
-        watch.take_back(&seen.news[0].unwrap());
+        watch.take_back(&seen.news.into_iter().flatten().next().unwrap());
         assert_eq!(told(&watch.read(&agents, &mut buffer)), ["agent vanished 7"], "it could not be told");
         assert!(lookout.look(Asked::AgentHasEnded, second(102)).unwrap().agent.is_none());
+    }
+
+    #[test]
+    fn who_ends_in_one_span_ends_before_its_agent() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        process(root, 7, "Runner.Listener", 1, 0);
+        process(root, 9, "Runner.Worker", 7, 0);
+        let mut lookout = lookout(root);
+        let agents = lookout.look(Asked::No, second(1)).unwrap();
+        let (mut watch, mut buffer) = (Watch::default(), Buffer::default());
+        assert_eq!(told(&watch.read(&agents, &mut buffer)), ["agent appeared 7", "worker appeared 9"]);
+        end(root, 7);
+        end(root, 9);
+        assert_eq!(told(&watch.read(&agents, &mut buffer)), ["worker vanished 9", "agent vanished 7"]);
     }
 
     #[test]

@@ -146,12 +146,18 @@ fn let_go_of_streams() {
 
 /// Passes signals on to the job until it ends, and waits for whatever else ends.
 fn watch_over(job: i32, probe: &mut Option<Probe>) -> JobEnd {
+    let mut told = None;
     loop {
         if let Some(end) = reap(Some(job), probe) {
-            return end;
+            return JobEnd { told, ..end };
         }
         match child::wait_for_signal(TAKEN, None) {
-            Ok(received) if is_for_job(received) => child::send(job, received.signal),
+            Ok(received) if is_for_job(received) => {
+                if matches!(received.signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP) {
+                    told = u8::try_from(received.signal).ok();
+                }
+                child::send(job, received.signal);
+            }
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => std::thread::sleep(WITHOUT_SIGNALS),
@@ -163,7 +169,7 @@ fn watch_over(job: i32, probe: &mut Option<Probe>) -> JobEnd {
 fn reap(job: Option<i32>, probe: &mut Option<Probe>) -> Option<JobEnd> {
     while let Some(ended) = child::reap() {
         if Some(ended.pid) == job {
-            return Some(JobEnd { end: ended.end, maxrss_kb: ended.maxrss_kb });
+            return Some(JobEnd { end: ended.end, maxrss_kb: ended.maxrss_kb, told: None });
         }
         probe.take_if(|probe| probe.pid == ended.pid);
     }

@@ -168,12 +168,12 @@ impl Voice {
         let (tally, limits) = (self.outlets.tally(), self.limits);
         self.line(Kind::Stop, |line| {
             line.text(field::REASON, Some(reason));
-            if let Some(JobEnd { end, maxrss_kb }) = job {
+            if let Some(JobEnd { end, maxrss_kb, told }) = job {
                 match end {
                     End::Exit(code) => line.number(field::JOB_EXIT, Some(u64::from(code))),
                     End::Signal(signal) => line.number(field::JOB_SIGNAL, Some(u64::from(signal))),
                 };
-                line.number(field::JOB_MAXRSS, Some(maxrss_kb));
+                line.number(field::JOB_TOLD, told.map(u64::from)).number(field::JOB_MAXRSS, Some(maxrss_kb));
             }
             line.number(field::SAMPLES, Some(samples)).number(field::MEM_PEAK, mem_peak);
             report::put_tally(line, &tally);

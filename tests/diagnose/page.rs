@@ -151,6 +151,27 @@ fn a_page_that_cannot_be_written_is_told_and_the_verdict_too() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn a_page_takes_the_place_of_a_page_and_of_no_trail() {
+    let dir = tempfile::tempdir().unwrap();
+    let trail = dir.path().join("idle.log");
+    std::fs::write(&trail, fixture("idle")).unwrap();
+    let run = |path: &Path| {
+        let args = Args { html: Some(path.to_owned()), ..args(&[&trail]) };
+        let mut log = Vec::new();
+        let code = run(&args, later(), io::empty(), &mut io::sink(), &mut log, Look::Plain);
+        (u8::from(code), String::from_utf8(log).unwrap())
+    };
+    let told = format!("vitals-hub: --html {}: there is a file that is no page\n", trail.display());
+    assert_eq!(run(&trail), (78, told));
+    assert_eq!(std::fs::read_to_string(&trail).unwrap(), fixture("idle"));
+    let page = dir.path().join("page.html");
+    std::fs::write(&page, "").unwrap();
+    for _ in 0..2 {
+        assert_eq!(run(&page), (0, String::new()));
+    }
+}
+
 /// Cuts a file short as soon as the verdict on it is told.
 struct Cutting(PathBuf);
 

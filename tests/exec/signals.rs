@@ -61,6 +61,8 @@ fn each_signal_ends_a_job_that_does_not_handle_it() {
         send(&running, signal);
         let (stop, code) = stop_of(running);
         assert_eq!((code, stop.scaled(field::JOB_SIGNAL)), (128 + signal, Some(signal.into())), "{}", stop.text);
+        let told = matches!(signal, 1 | 2 | 3 | 15).then_some(signal.into());
+        assert_eq!(stop.scaled(field::JOB_TOLD), told, "{}", stop.text);
     }
 }
 
@@ -72,7 +74,8 @@ fn a_job_may_take_its_time_to_end() {
     send(&running, 15);
     assert_eq!(next_of_job(&running), "winding down");
     assert_eq!(next_of_job(&running), "wound down");
-    assert_eq!(stop_of(running).1, 0);
+    let (stop, code) = stop_of(running);
+    assert_eq!((code, stop.scaled(field::JOB_TOLD)), (0, Some(15)), "{}", stop.text);
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub(super) mod spool;
 mod svg;
 mod ticks;
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use crate::hub::trail::film::{Film, Reel};
@@ -40,6 +41,21 @@ use svg::Numbers;
 pub(super) const SECTIONS: usize = 12;
 
 const STYLE: &str = include_str!("page/page.css");
+
+/// How a page begins.
+const BEGIN: &str = "<!doctype html>\n";
+
+/// Whether nothing is lost when a page is written there: there is none yet, an older one, or nothing that could be lost.
+pub(super) fn may_be_replaced(path: &Path) -> bool {
+    let mut begin = Vec::new();
+    match path.metadata() {
+        Ok(meta) if meta.is_file() && meta.len() > 0 => {
+            let read = File::open(path).and_then(|file| file.take(BEGIN.len() as u64).read_to_end(&mut begin));
+            read.is_ok() && begin == BEGIN.as_bytes()
+        }
+        _ => true,
+    }
+}
 
 /// Why there is no page.
 #[derive(Debug)]
@@ -137,7 +153,8 @@ impl Page {
         }
         let rows = self.table.rows();
         let mut page = Markup::default();
-        page.tag("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+        page.tag(BEGIN);
+        page.tag("<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
         page.tag(
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; ",
         );

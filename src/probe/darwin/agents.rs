@@ -76,14 +76,14 @@ impl Agents {
         }
     }
 
-    /// What changed since it was told: of each what vanished, then what appeared.
+    /// What changed since it was told: a worker ends before its agent, and appears behind it.
     pub fn news(&mut self) -> [Option<AgentTold>; 4] {
         let now = self.known();
         let [agent_before, worker_before] = std::mem::replace(&mut self.told, now);
         let [agent, worker] = now;
         let [agent_gone, agent_new] = changed(Role::Agent, agent_before, agent);
         let [worker_gone, worker_new] = changed(Role::Worker, worker_before, worker);
-        [agent_gone, agent_new, worker_gone, worker_new]
+        [worker_gone, agent_gone, agent_new, worker_new]
     }
 
     /// This could not be told: it is news again.
@@ -178,12 +178,12 @@ mod tests {
     fn what_could_not_be_told_is_news_again() {
         let mut agents = Agents::default();
         agents.look(&[process(7, 1, "act_runner", 50)], None, None, second(1));
-        let [_, appeared, ..] = agents.news();
-        agents.take_back(&appeared.unwrap());
+        let appeared = agents.news().into_iter().flatten().next().unwrap();
+        agents.take_back(&appeared);
         assert_eq!(told(&mut agents), ["agent appeared 7"]);
         agents.read([Some(Reading::None), None], second(2));
-        let [vanished, ..] = agents.news();
-        agents.take_back(&vanished.unwrap());
+        let vanished = agents.news().into_iter().flatten().next().unwrap();
+        agents.take_back(&vanished);
         assert_eq!(told(&mut agents), ["agent vanished 7"]);
     }
 

@@ -10,6 +10,8 @@ pub struct JobEnd {
     pub end: End,
     /// The most memory that one of its processes had resident, in KiB.
     pub maxrss_kb: u64,
+    /// The last signal that was passed on to it and asks for its end.
+    pub told: Option<u8>,
 }
 
 impl JobEnd {
@@ -20,7 +22,8 @@ impl JobEnd {
             End::Exit(code) => ("exit", code),
             End::Signal(signal) => ("signal", signal),
         };
-        format!("{how} {number} {}\n", self.maxrss_kb)
+        let told = self.told.map_or_else(|| "-".to_owned(), |signal| signal.to_string());
+        format!("{how} {number} {} {told}\n", self.maxrss_kb)
     }
 
     /// As the probe reads it; `None` for anything else.
@@ -33,7 +36,11 @@ impl JobEnd {
             _ => return None,
         };
         let maxrss_kb = words.next()?.parse().ok()?;
-        words.next().is_none().then_some(Self { end, maxrss_kb })
+        let told = match words.next()? {
+            "-" => None,
+            signal => Some(signal.parse().ok()?),
+        };
+        words.next().is_none().then_some(Self { end, maxrss_kb, told })
     }
 }
 
@@ -43,17 +50,27 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        for end in [End::Exit(0), End::Exit(255), End::Signal(9)] {
-            let job = JobEnd { end, maxrss_kb: 51_200 };
+        for (end, told) in [(End::Exit(0), None), (End::Exit(255), Some(15)), (End::Signal(9), Some(1))] {
+            let job = JobEnd { end, maxrss_kb: 51_200, told };
             assert_eq!(JobEnd::parse(job.line().as_bytes()), Some(job));
         }
     }
 
     #[test]
     fn anything_else_is_not() {
-        for line in ["", "exit 3 5", "exit 3\n", "exit 256 5\n", "exit -1 5\n", "sleep 3 5\n", "exit 3 5 7\n", "\n"] {
+        for line in [
+            "",
+            "exit 3 5 -",
+            "exit 3 5\n",
+            "exit 256 5 -\n",
+            "exit -1 5 -\n",
+            "sleep 3 5 -\n",
+            "exit 3 5 x\n",
+            "exit 3 5 7 7\n",
+            "\n",
+        ] {
             assert_eq!(JobEnd::parse(line.as_bytes()), None, "{line:?}");
         }
-        assert_eq!(JobEnd::parse(b"exit \xff 5\n"), None);
+        assert_eq!(JobEnd::parse(b"exit \xff 5 -\n"), None);
     }
 }
