@@ -34,7 +34,7 @@ fn lines(body: &[u8]) {
         assert!(written.len() <= MAX_LINE_BYTES && written.ends_with(b"\n"));
         assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 1, "one line stays one");
         let written = String::from_utf8(written).expect("UTF-8");
-        let vitals = format!("{TAG}{}", written.trim_start_matches(key.tag.word()));
+        let vitals = format!("{TAG}{}", written.trim_start_matches(key.tag.as_str()));
         if vitals.len() > MAX_LINE_BYTES {
             // A log line has a shorter tag.
             continue;
