@@ -76,13 +76,6 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
         }
     };
     let trust = Arc::new(net::tls::Tls::new(config.ca_file.clone()));
-    for out in &config.outs {
-        let OutMode::Loki(settings) = out else { continue };
-        let Some(credentials) = &settings.credentials else { continue };
-        let named = |error| ServeError::Setting(format!("{}: {error}", credentials.path().display()));
-        // For the error only: each push reads it anew.
-        credentials.header().await.map_err(named)?;
-    }
     let outs =
         config.outs.iter().map(|out| way_out(out, &metrics, &trust)).collect::<Result<Vec<Out>, ServeError>>()?;
     for out in &config.outs {
