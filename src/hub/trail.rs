@@ -22,6 +22,7 @@ pub mod read;
 pub mod runners;
 pub mod seen;
 pub mod slice;
+mod text;
 
 pub use book::{Book, Read};
 pub use runners::Runner;

@@ -13,6 +13,7 @@ use super::life::Life;
 use super::possible::{self, Impossible};
 use super::runners::{self, Runner};
 use super::slice::{self, Mark, Place, Slice};
+use super::text;
 
 /// How many broken lines are named; all are counted.
 const BROKEN_NAMED: usize = 20;
@@ -129,9 +130,10 @@ impl Book {
         usize::try_from(source).ok().and_then(|at| self.sources.get(at)).map_or("?", String::as_str)
     }
 
-    /// The number of an origin.
+    /// The number of an origin. What is longer than any Pod's name is none.
     pub fn origin(&mut self, label: Option<&str>) -> Origin {
-        Origin(label.filter(|label| !label.is_empty()).map_or(0, |label| self.names.number(label)))
+        let label = label.filter(|label| (1..=text::LABEL_BYTES).contains(&label.len()));
+        Origin(label.map_or(0, |label| self.names.number(label)))
     }
 
     /// Takes what stands in a line behind what runtimes and collectors put before it.
@@ -183,7 +185,7 @@ impl Book {
     fn film_text(&mut self, text: &str, origin: Origin, place: Place) {
         let Some(film) = self.film.as_mut().filter(|film| film.can_be(text)) else { return };
         let Ok(line) = Line::decode(text) else { return };
-        if let Some(name) = self.names.find(line.text(field::RUNNER_NAME).unwrap_or_default()) {
+        if let Some(name) = self.names.find(text::of(&line, field::RUNNER_NAME).unwrap_or_default()) {
             let is_unnamed = origin == Origin::default() && name == 0;
             let twin = if is_unnamed { self.twins.known(line.run, place) } else { 0 };
             film.take(Writer { origin, name, run: line.run, twin }, place, text, &line);
@@ -215,12 +217,13 @@ impl Book {
 
     fn life(&mut self, origin: Origin, name: &str, run: RunId, mark: Mark) -> &mut Life {
         self.counts.ours += 1;
+        let name = text::cut(name, field::RUNNER_NAME);
         let name = if name.is_empty() { 0 } else { self.names.number(name) };
         let mut writer = Writer { origin, name, run, twin: 0 };
         if origin == Origin::default() && name == 0 {
             let lives = &self.lives;
-            let is_one = |twin| lives.get(&Writer { twin, ..writer }).map(|life| join::fits(life, mark));
-            writer.twin = self.twins.of(run, mark, is_one);
+            let fits = |twin| lives.get(&Writer { twin, ..writer }).is_some_and(|life| join::fits(life, mark));
+            writer.twin = self.twins.of(run, mark, fits);
         }
         self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
     }
