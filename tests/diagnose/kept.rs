@@ -54,7 +54,9 @@ fn a_long_path_is_that_of_the_own_cgroup() {
                 made.event("kmsg.oom", &format!("scope=cgroup victim.comm=node victim.adj=0 cgroup={cgroup} kts=121"));
             // As the probe writes it.
             verdict(
-                &made.text().replace("cgroup.path=/runner", &format!("cgroup.path={}", &path[..path.len().min(256)])),
+                &made
+                    .text()
+                    .replace("cgroup.path=/runner", &format!("cgroup.path={}", path.get(..256).unwrap_or(&path))),
             )
         };
         let says = |found: &Verdict| (found.cause, found.confidence);
