@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use crate::line::scan::{Found, Scanner};
 use crate::line::{Line, RunId, field};
 
+use super::crowd::Crowds;
 use super::film::Film;
 use super::join::{self, Twins};
 use super::life::Life;
@@ -74,6 +75,7 @@ pub struct Book {
     pub(super) lives: HashMap<Writer, Box<Life>>,
     pub(super) names: Names,
     twins: Twins,
+    pub(super) crowds: Crowds,
     scanner: Scanner,
     /// Where lines go in place of the lives, when they are read once more.
     film: Option<Film>,
@@ -225,7 +227,27 @@ impl Book {
             let fits = |twin| lives.get(&Writer { twin, ..writer }).is_some_and(|life| join::fits(life, mark));
             writer.twin = self.twins.of(run, mark, fits);
         }
+        if !self.lives.contains_key(&writer) {
+            self.thin_out(Some(writer));
+        }
         self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
+    }
+
+    /// Lets runs go where too many have one name: when one more comes, or at the end.
+    pub(super) fn thin_out(&mut self, one_more: Option<Writer>) {
+        let Self { lives, twins, crowds, .. } = self;
+        // Its other lines would be nobody's.
+        let is_needed = |writer: Writer| match writer.origin == Origin::default() {
+            true => twins.has(writer.run),
+            false => writer.name != 0 && lives.contains_key(&Writer { name: 0, ..writer }),
+        };
+        let gone = match one_more {
+            Some(writer) => crowds.take(writer, lives, is_needed),
+            None => crowds.rest(lives, is_needed),
+        };
+        for writer in gone {
+            lives.remove(&writer);
+        }
     }
 
     /// A line of ours of which a part is there.

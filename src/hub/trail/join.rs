@@ -53,6 +53,11 @@ impl Twins {
         twin
     }
 
+    /// Whether there are lines of such a run that nobody's name is with.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.count.contains_key(&run)
+    }
+
     /// The run that such a line of this place was taken for.
     pub(super) fn known(&self, run: RunId, place: Place) -> u16 {
         self.by_file.get(&(run, place.source)).copied().unwrap_or_default()
