@@ -8,6 +8,7 @@
 //! ([`entry`]). The tag in the middle of a line is what somebody said about a line, and is no line.
 
 pub mod book;
+mod crowd;
 pub mod entry;
 pub mod film;
 pub mod happening;
@@ -23,6 +24,7 @@ pub mod runners;
 pub mod seen;
 pub mod slice;
 pub mod stage;
+mod text;
 
 pub use book::{Book, Read};
 pub use runners::Runner;

@@ -57,6 +57,27 @@ fn one_runner_says_nothing_of_another() {
     assert_eq!(verdicts[1].cause, Cause::OutsideGuest);
 }
 
+/// What a guest writes before a line as `kubectl logs --prefix` and `stern` do is its own text where Loki says whose stream it is.
+#[test]
+fn a_prefix_in_a_stream_names_no_other_runner() {
+    let stream = |pod: &str, lines: &[String]| {
+        let values: Vec<_> = (1..).zip(lines).map(|(at, line)| serde_json::json!([format!("{at}"), line])).collect();
+        serde_json::json!({ "stream": { "pod": pod }, "values": values })
+    };
+    let well = Made::started("runner.name=victim-1").samples(30);
+    let own: Vec<String> = well.text().lines().map(str::to_owned).collect();
+    for prefix in ["[pod/victim-1/main]", "victim-1 main", "ci victim-1 main", "victim-1  |"] {
+        let nested = serde_json::json!({ "labels": { "pod": "victim-1" }, "line": KILL });
+        let forged = [format!("{prefix} {KILL} runner.name=victim-1"), nested.to_string()];
+        let streams = [stream("victim-1", &own), stream("other", &forged)];
+        let answer = serde_json::json!({ "status": "success", "data": { "resultType": "streams", "result": streams } });
+        let verdicts = verdicts(answer.to_string().as_bytes());
+        let told: Vec<_> = verdicts.iter().map(|one| (one.runner.as_str(), one.cause)).collect();
+        assert_eq!(told[1..], [("victim-1", Cause::OutsideGuest)], "{prefix}");
+        assert_eq!((told[0].0, verdicts[1].runs), ("other", 1), "{prefix}");
+    }
+}
+
 /// As it stands between the quotes of a line.
 pub(crate) const EVIL: &str = "\\u001b[2J\\u001b]0;owned\\u0007\u{9b}31m\u{202e}<script>alert(1)</script>";
 

@@ -21,6 +21,7 @@ mod chromium;
 mod documents;
 mod hostile;
 mod inputs;
+mod kept;
 mod loki;
 mod losses;
 mod made;

@@ -48,7 +48,7 @@ pub struct Evidence<'r> {
     pub interval_ms: i64,
     /// Up to when it was looked at, where its next line may yet come.
     pub looked: Option<Looked>,
-    /// Happenings of all of the runner's runs that a phase line told, in the order of their times.
+    /// Happenings of the runner's runs that a phase line told while the judged one was there, in the order of their times.
     pub phases: Vec<&'r Happening>,
     /// Broken lines of vitals where its own stand.
     pub broken: u64,
@@ -65,9 +65,7 @@ impl<'r> Evidence<'r> {
     #[must_use]
     pub fn of(runner: &'r Runner, at: usize, clock: &Clock) -> Option<Self> {
         let (_, life) = runner.runs.get(at)?;
-        let of_others = runner.runs.iter().flat_map(|(_, life)| &life.happenings);
-        let mut phases: Vec<&Happening> = of_others.filter(|one| matches!(one.what, What::Phase { .. })).collect();
-        phases.sort_by_key(|one| one.mark.at_ms());
+        let phases = phases(runner, life);
         let stop = life.happenings.iter().rfind(|one| matches!(one.what, What::Stop { .. }));
         // A run that goes on behind its last word has not ended with it: somebody else wrote that.
         let stop = stop.filter(|stop| stop.mark.seq == life.last.seq);
@@ -269,6 +267,32 @@ pub fn is_exhausted(avail_kb: i64, total_kb: i64) -> bool {
     total_kb > 0 && avail_kb < (total_kb * 15 / 1000).max((total_kb / 20).min(128 << 10))
 }
 
+/// So long behind the last line of a run its job's end can be told, ms.
+const TOLD_BEHIND_MS: i64 = 30_000;
+
+/// The phases that were told while a run was there, or right behind it. A name is given to one guest after another, and the phases of
+/// those say nothing of this one.
+fn phases<'r>(runner: &'r Runner, life: &Life) -> Vec<&'r Happening> {
+    let is_of_boot = |other: &Life| boot_id(life).zip(boot_id(other)).is_none_or(|(own, other)| own == other);
+    let runs = runner.runs.iter().filter(|(_, other)| is_of_boot(other));
+    let mut phases: Vec<&Happening> = runs
+        .flat_map(|(_, other)| &other.happenings)
+        .filter(|one| matches!(one.what, What::Phase { .. }) && is_during(one.mark, life))
+        .collect();
+    phases.sort_by_key(|one| one.mark.at_ms());
+    phases
+}
+
+fn boot_id(life: &Life) -> Option<&str> {
+    life.about.as_ref().and_then(|about| about.boot_id.as_deref())
+}
+
+/// Without a clock nothing says that it was not. A clock can be set back, so that the last line is before the first.
+fn is_during(mark: Mark, life: &Life) -> bool {
+    let Some((at, (first, last))) = mark.at_ms().zip(life.first.at_ms().zip(life.last.at_ms())) else { return true };
+    (first.min(last)..=first.max(last).saturating_add(TOLD_BEHIND_MS)).contains(&at)
+}
+
 fn ending(stop: Option<&Happening>, phases: &[&Happening], life: &Life) -> Ending {
     // What ended before another phase began was an earlier job.
     let ended = phases.last().and_then(|one| match &one.what {
@@ -277,7 +301,10 @@ fn ending(stop: Option<&Happening>, phases: &[&Happening], life: &Life) -> Endin
     });
     match stop.map(|stop| &stop.what) {
         Some(What::Stop { reason, job_exit, job_signal }) => match reason.as_ref() {
-            "job_exit" => Ending::Finished { exit: job_exit.or(ended.and_then(|(_, exit)| exit)), signal: *job_signal },
+            "job_exit" => Ending::Finished {
+                exit: job_exit.or(ended.and_then(|(_, exit)| exit)),
+                signal: job_signal.map(i64::from),
+            },
             "stdout_closed" => Ending::Unread,
             // A launcher that tells the job's end tells the probe to stop with it.
             _ if ended.is_some() => Ending::Finished { exit: ended.and_then(|(_, exit)| exit), signal: None },
@@ -298,7 +325,7 @@ fn name(mark: Mark) -> String {
 }
 
 fn is_close(mark: Mark, last: Mark) -> bool {
-    mark.at_ms().zip(last.at_ms()).is_some_and(|(at, last)| last.saturating_sub(at) <= 30_000)
+    mark.at_ms().zip(last.at_ms()).is_some_and(|(at, last)| last.abs_diff(at) <= TOLD_BEHIND_MS.unsigned_abs())
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         run: run.as_str().to_owned(),
         at,
         beside: Vec::new(),
-        runs: runner.runs.len(),
+        runs: runner.runs_in_all(),
         cause: primary.cause,
         score,
         confidence: Confidence::of(score),

@@ -7,12 +7,14 @@ use std::sync::LazyLock;
 use crate::line::scan::{Found, Scanner};
 use crate::line::{Line, RunId, field};
 
+use super::crowd::Crowds;
 use super::film::Film;
 use super::join::{self, Twins};
 use super::life::Life;
 use super::possible::{self, Impossible};
 use super::runners::{self, Runner};
 use super::slice::{self, Mark, Place, Slice};
+use super::text;
 
 /// How many broken lines are named; all are counted.
 const BROKEN_NAMED: usize = 20;
@@ -73,6 +75,7 @@ pub struct Book {
     pub(super) lives: HashMap<Writer, Box<Life>>,
     pub(super) names: Names,
     twins: Twins,
+    pub(super) crowds: Crowds,
     scanner: Scanner,
     /// Where lines go in place of the lives, when they are read once more.
     film: Option<Film>,
@@ -137,9 +140,10 @@ impl Book {
         Self { keeps_stages: true, ..Self::default() }
     }
 
-    /// The number of an origin.
+    /// The number of an origin. What is longer than any Pod's name is none.
     pub fn origin(&mut self, label: Option<&str>) -> Origin {
-        Origin(label.filter(|label| !label.is_empty()).map_or(0, |label| self.names.number(label)))
+        let label = label.filter(|label| (1..=text::LABEL_BYTES).contains(&label.len()));
+        Origin(label.map_or(0, |label| self.names.number(label)))
     }
 
     /// Takes what stands in a line behind what runtimes and collectors put before it.
@@ -191,7 +195,7 @@ impl Book {
     fn film_text(&mut self, text: &str, origin: Origin, place: Place) {
         let Some(film) = self.film.as_mut().filter(|film| film.can_be(text)) else { return };
         let Ok(line) = Line::decode(text) else { return };
-        if let Some(name) = self.names.find(line.text(field::RUNNER_NAME).unwrap_or_default()) {
+        if let Some(name) = self.names.find(text::of(&line, field::RUNNER_NAME).unwrap_or_default()) {
             let is_unnamed = origin == Origin::default() && name == 0;
             let twin = if is_unnamed { self.twins.known(line.run, place) } else { 0 };
             film.take(Writer { origin, name, run: line.run, twin }, place, text, &line);
@@ -226,12 +230,16 @@ impl Book {
 
     fn life(&mut self, origin: Origin, name: &str, run: RunId, mark: Mark) -> &mut Life {
         self.counts.ours += 1;
+        let name = text::cut(name, field::RUNNER_NAME);
         let name = if name.is_empty() { 0 } else { self.names.number(name) };
         let mut writer = Writer { origin, name, run, twin: 0 };
         if origin == Origin::default() && name == 0 {
             let lives = &self.lives;
-            let is_one = |twin| lives.get(&Writer { twin, ..writer }).map(|life| join::fits(life, mark));
-            writer.twin = self.twins.of(run, mark, is_one);
+            let fits = |twin| lives.get(&Writer { twin, ..writer }).is_some_and(|life| join::fits(life, mark));
+            writer.twin = self.twins.of(run, mark, fits);
+        }
+        if !self.lives.contains_key(&writer) {
+            self.thin_out(Some(writer));
         }
         self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
     }
@@ -250,6 +258,27 @@ impl Book {
             writer.twin = u16::try_from(mark.place.source).unwrap_or(u16::MAX);
         }
         self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
+    }
+
+    /// Lets runs go where too many have one name: when one more comes, or at the end.
+    pub(super) fn thin_out(&mut self, one_more: Option<Writer>) {
+        // A fleet's figures are of all runs, also where many guests have one name.
+        if self.keeps_stages {
+            return;
+        }
+        let Self { lives, twins, crowds, .. } = self;
+        // Its other lines would be nobody's.
+        let is_needed = |writer: Writer| match writer.origin == Origin::default() {
+            true => twins.has(writer.run),
+            false => writer.name != 0 && lives.contains_key(&Writer { name: 0, ..writer }),
+        };
+        let gone = match one_more {
+            Some(writer) => crowds.take(writer, lives, is_needed),
+            None => crowds.rest(lives, is_needed),
+        };
+        for writer in gone {
+            lives.remove(&writer);
+        }
     }
 
     /// A line of ours of which a part is there.

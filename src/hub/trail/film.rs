@@ -42,7 +42,7 @@ pub struct Film {
 #[derive(Clone, Debug)]
 pub struct Reel {
     writer: Writer,
-    unnamed: Vec<u16>,
+    unnamed: Box<[u16]>,
     about: Option<Box<About>>,
     /// Lines that came, each once.
     pub lines: u64,

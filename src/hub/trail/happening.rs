@@ -1,10 +1,14 @@
 //! What is kept of event lines: of each class the latest few.
 
+mod narrow;
+
 use crate::line::Line;
 use crate::line::field;
 use crate::line::field::Field;
 
 use super::slice::Mark;
+use super::text;
+pub use narrow::{Adj, KernelSeconds};
 
 /// An event and the line that told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,19 +29,19 @@ pub enum What {
         /// Who was killed.
         victim: Box<str>,
         /// Its `oom_score_adj`.
-        adj: Option<i16>,
+        adj: Option<Adj>,
         /// Its resident memory, KiB.
         rss_kb: Option<u32>,
         /// The kernel's clock.
-        kts: Option<u32>,
-        /// The cgroup that met its limit; of a guest-wide kill the victim's.
+        kts: Option<KernelSeconds>,
+        /// The cgroup that met its limit; of a guest-wide kill the victim's. As long as that of the own cgroup is told.
         cgroup: Box<str>,
     },
     /// `oom`: a counter moved by so many kills.
     Counter {
         /// Whose.
         source: Source,
-        /// By how much; 0: a limit was met and nothing was killed.
+        /// By how much. A limit that was met and nothing killed ends nobody, and is not kept.
         delta: i64,
     },
     /// `top` of rank 1: the largest process.
@@ -85,13 +89,13 @@ pub enum What {
         /// The process or device that it is about.
         about: Box<str>,
         /// The kernel's clock.
-        kts: Option<u32>,
+        kts: Option<KernelSeconds>,
         /// The beginning of its message.
         says: Box<str>,
     },
     /// `gap`: the guest stood still, or its clock jumped.
     Gap {
-        /// clock, paused, unknown.
+        /// paused, unknown: that the clock was set ends nobody, and is not kept.
         kind: Box<str>,
         /// How long.
         ms: i64,
@@ -110,7 +114,7 @@ pub enum What {
         /// The code that the job ended with.
         job_exit: Option<i64>,
         /// The signal that ended it.
-        job_signal: Option<i64>,
+        job_signal: Option<u8>,
     },
     /// `phase`: the runner's life, told by its scripts.
     Phase {
@@ -195,7 +199,7 @@ impl Fault {
     }
 }
 
-/// The longest text that is kept of a line, bytes.
+/// The longest text that is kept of a line for what it says, bytes. What is compared is kept as long as its field is.
 const TEXT_BYTES: usize = 96;
 
 impl What {
@@ -206,7 +210,7 @@ impl What {
         if line.scaled(field::OLD) == Some(1) {
             return None;
         }
-        let text = |of: &Field| short(line.text(of).unwrap_or_default());
+        let text = |of: &Field| short(text::of(line, of).unwrap_or_default());
         let number = |of: &Field| line.scaled(of);
         Some(match event {
             "kmsg.oom" => Self::Kill {
@@ -216,12 +220,16 @@ impl What {
                     _ => None,
                 },
                 victim: text(field::VICTIM_COMM),
-                adj: number(field::VICTIM_ADJ).and_then(|adj| i16::try_from(adj).ok()),
+                adj: number(field::VICTIM_ADJ).and_then(Adj::of),
                 rss_kb: number(field::VICTIM_RSS).and_then(narrow),
-                kts: number(field::KTS).and_then(narrow),
-                cgroup: text(field::CGROUP),
+                kts: number(field::KTS).and_then(KernelSeconds::of),
+                // It is compared with the own path, which is told in so many bytes.
+                cgroup: text::cut(line.text(field::CGROUP).unwrap_or_default(), field::CGROUP_PATH).into(),
             },
-            "oom" => Self::Counter { source: source(line.text(field::SOURCE)?)?, delta: number(field::DELTA)? },
+            "oom" => Self::Counter {
+                source: source(line.text(field::SOURCE)?)?,
+                delta: number(field::DELTA).filter(|delta| *delta > 0)?,
+            },
             "top" if number(field::RANK) == Some(1) => {
                 Self::Largest { comm: text(field::COMM), rss_kb: number(field::RSS)? }
             }
@@ -242,7 +250,9 @@ impl What {
                 inode_used: number(field::INODE_USED).and_then(narrow),
                 is_read_only: number(field::READ_ONLY) == Some(1),
             },
-            "gap" => Self::Gap { kind: text(field::KIND), ms: number(field::MS)? },
+            "gap" if line.text(field::KIND) != Some("clock") => {
+                Self::Gap { kind: text(field::KIND), ms: number(field::MS)? }
+            }
             // Of the rest no verdict needs to know.
             "degraded" if line.text(field::WHAT).is_some_and(|what| what.contains("sink.")) => {
                 Self::Degraded { what: text(field::WHAT), error: text(field::ERROR) }
@@ -250,35 +260,41 @@ impl What {
             "stop" => Self::Stop {
                 reason: text(field::REASON),
                 job_exit: number(field::JOB_EXIT),
-                job_signal: number(field::JOB_SIGNAL),
+                job_signal: number(field::JOB_SIGNAL).and_then(|signal| u8::try_from(signal).ok()),
             },
-            "phase" => Self::Phase { phase: phase(line)?, job_exit: number(field::JOB_EXIT) },
+            "phase" => Self::Phase { phase: text::of(line, field::PHASE)?.into(), job_exit: number(field::JOB_EXIT) },
             _ => return Self::kernel(event, line),
         })
     }
 
     fn kernel(event: &str, line: &Line<'_>) -> Option<Self> {
         let (_, kind) = Fault::NAMED.iter().find(|(name, _)| *name == event)?;
-        let about = line.text(field::COMM).or(line.text(field::DEV)).unwrap_or_default();
+        let about = text::of(line, field::COMM).or(text::of(line, field::DEV)).unwrap_or_default();
         Some(Self::Kernel {
             kind: *kind,
             about: short(about),
-            kts: line.scaled(field::KTS).and_then(narrow),
+            kts: line.scaled(field::KTS).and_then(KernelSeconds::of),
             says: short(line.text(field::MSG).unwrap_or_default()),
         })
     }
 
-    /// Of which class it is, and how many of that class are kept.
+    /// Of which class it is, and how many of that class are kept. What comes often in one class does not drive out what tells a death
+    /// in another: a job's crashing tests the kernel's last words, the guest's count of kills the own cgroup's.
     fn class(&self) -> (u8, usize) {
         match self {
             Self::Kill { .. } => (0, 3),
-            Self::Counter { .. } => (1, 2),
+            Self::Counter { source: Source::Own, .. } => (1, 1),
+            Self::Counter { source: Source::Tree, .. } => (12, 1),
+            Self::Counter { source: Source::Vm, .. } => (13, 1),
             Self::Largest { .. } => (2, 1),
             Self::Agent { state: AgentState::Waited, .. } => (3, 1),
             Self::Agent { .. } => (4, 3),
             Self::Pressure { .. } => (5, 3),
             Self::Disk { .. } => (6, 1),
-            Self::Kernel { .. } => (7, 2),
+            Self::Kernel { kind: Fault::Segv, .. } => (7, 2),
+            Self::Kernel { kind: Fault::Hung | Fault::Io, .. } => (14, 2),
+            Self::Kernel { kind: Fault::Alloc | Fault::Balloon, .. } => (15, 1),
+            Self::Kernel { kind: Fault::Panic | Fault::Lockup | Fault::Rcu | Fault::Fs, .. } => (16, 2),
             Self::Gap { .. } => (8, 2),
             Self::Degraded { .. } => (9, 1),
             Self::Stop { .. } => (10, 1),
@@ -306,16 +322,7 @@ fn narrow(number: i64) -> Option<u32> {
 }
 
 fn short(text: &str) -> Box<str> {
-    let end = text.floor_char_boundary(TEXT_BYTES);
-    text.get(..end).unwrap_or_default().into()
-}
-
-/// `phase` is told by scripts; its key is not in the table of fields yet.
-fn phase(line: &Line<'_>) -> Option<Box<str>> {
-    line.pairs().find_map(|(key, reading)| match reading {
-        crate::line::Reading::Value(value) if key == "phase" => Some(short(value)),
-        _ => None,
-    })
+    text::cut_at(text, TEXT_BYTES).into()
 }
 
 fn source(text: &str) -> Option<Source> {
@@ -355,9 +362,38 @@ mod tests {
         ));
         assert!(matches!(what("kmsg.panic msg=x"), Some(What::Kernel { kind: Fault::Panic, .. })));
         assert!(matches!(what("phase phase=ended job.exit=3"), Some(What::Phase { job_exit: Some(3), .. })));
-        for nothing in ["kmsg.oom old=1 scope=guest", "top rank=2 comm=x rss.kb=1", "oom delta=1", "newer x=1"] {
+        for nothing in [
+            "kmsg.oom old=1 scope=guest",
+            "top rank=2 comm=x rss.kb=1",
+            "oom delta=1",
+            "oom source=own delta=0",
+            "gap kind=clock ms=9",
+            "newer x=1",
+        ] {
             assert_eq!(what(nothing), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn what_is_common_does_not_drive_out_what_is_rare() {
+        let mut all = Vec::new();
+        let mut take = |seq, event: &str| {
+            if let Some(what) = what(event) {
+                keep(&mut all, Happening { mark: Mark::new(seq, None, Place::default()), what });
+            }
+        };
+        for (seq, event) in (0..).zip(["kmsg.panic", "gap kind=paused ms=9", "oom source=own delta=1"]) {
+            take(seq, event);
+        }
+        for seq in 10..20 {
+            for event in ["kmsg.segv", "kmsg.io", "kmsg.hung", "kmsg.alloc", "kmsg.balloon", "gap kind=clock ms=9"] {
+                take(seq, event);
+            }
+            take(seq, "oom source=tree delta=1");
+            take(seq, "oom source=vm delta=1");
+        }
+        let kept: Vec<u64> = all.iter().map(|one| one.mark.seq).collect();
+        assert_eq!(kept[..4], [0, 1, 2, 18], "{all:?}");
     }
 
     #[test]

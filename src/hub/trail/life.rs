@@ -9,6 +9,7 @@ use super::moved::Moved;
 use super::seen::SeenSeqs;
 use super::slice::{High, Last, Mark, Slice};
 use super::stage::Stages;
+use super::text;
 
 /// Samples of so long are folded into one slice.
 const SLICE_MS: i64 = 12_000;
@@ -52,7 +53,7 @@ pub struct Life {
     /// Who wrote it.
     pub(super) writer: Writer,
     /// The twins of lines without a name that are its own.
-    pub(super) unnamed: Vec<u16>,
+    pub(super) unnamed: Box<[u16]>,
 }
 
 /// What a run says of itself in its `start` and `about` lines.
@@ -118,7 +119,7 @@ impl Life {
             kills: [None; KILLS.len()],
             seen: SeenSeqs::default(),
             writer,
-            unnamed: Vec::new(),
+            unnamed: Box::default(),
         }
     }
 
@@ -177,7 +178,7 @@ impl Life {
     pub(super) fn impossible(&mut self, mark: Mark) {
         if self.note(mark) {
             self.impossible = self.impossible.saturating_add(1);
-            self.last_impossible = later(self.last_impossible, Some(mark));
+            self.last_impossible = Mark::later(self.last_impossible, Some(mark));
         }
     }
 
@@ -189,7 +190,7 @@ impl Life {
         self.lines += other.lines;
         self.repeats += other.repeats;
         self.impossible = self.impossible.saturating_add(other.impossible);
-        self.last_impossible = later(self.last_impossible, other.last_impossible);
+        self.last_impossible = Mark::later(self.last_impossible, other.last_impossible);
         if let Some(about) = &other.about {
             self.about.get_or_insert_default().fold(about);
         }
@@ -294,10 +295,6 @@ impl Life {
     }
 }
 
-fn later(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
-    one.into_iter().chain(other).max_by_key(|mark| mark.seq)
-}
-
 /// Folds a sample, or what is already folded, into the slice of its time; the oldest slice gives way.
 ///
 /// Slices are in the order of the lines and not of the clock, which can jump.
@@ -347,15 +344,15 @@ impl About {
         let uptime_ms = line.scaled(field::UPTIME);
         self.boot_ms = mark.at_ms().zip(uptime_ms).and_then(|(at, uptime)| at.checked_sub(uptime));
         self.started_ms = mark.at_ms();
-        self.cgroup_path = line.text(field::CGROUP_PATH).map(Into::into);
-        self.cpu_quota = line.text(field::CPU_QUOTA).map(Into::into);
+        self.cgroup_path = text::of(line, field::CGROUP_PATH).map(Into::into);
+        self.cpu_quota = text::of(line, field::CPU_QUOTA).map(Into::into);
         self.is_oom_group = line.scaled(field::MEM_OOM_GROUP) == Some(1);
     }
 
     fn about(&mut self, line: &Line<'_>) {
         let told = |own: &mut Option<Box<str>>, of| {
-            if let Some(text) = line.text(of) {
-                *own = Some(text.into());
+            if let Some(told) = text::of(line, of) {
+                *own = Some(told.into());
             }
         };
         told(&mut self.boot_id, field::BOOT_ID);
@@ -450,6 +447,8 @@ mod tests {
             for event in [
                 "kmsg.oom victim.comm=node cgroup=/kubepods/pod1",
                 "oom source=own delta=1",
+                "oom source=tree delta=1",
+                "oom source=vm delta=1",
                 "top rank=1 comm=x rss.kb=1",
             ] {
                 take(&format!("event={event}"));
@@ -464,6 +463,9 @@ mod tests {
             }
             for event in [
                 "kmsg.io dev=vda msg=x",
+                "kmsg.segv msg=x",
+                "kmsg.panic msg=x",
+                "kmsg.balloon msg=x",
                 "gap kind=unknown ms=1",
                 "degraded what=sink.http error=y",
                 "stop reason=sigterm",
@@ -474,7 +476,7 @@ mod tests {
         }
         let (runners, _) = book.into_runners();
         let life = &runners[0].runs[0].1;
-        assert_eq!((life.recent.len(), life.happenings.len(), life.lines), (SLICES, 21, 2601));
+        assert_eq!((life.recent.len(), life.happenings.len(), life.lines), (SLICES, 27, 3601));
         assert!(
             bytes(life) <= BOUND,
             "{} bytes: {} a slice, {} a happening",
@@ -482,5 +484,70 @@ mod tests {
             size_of::<Slice>(),
             size_of::<Happening>()
         );
+    }
+
+    /// Every text of every line is as long as a line can be: 10 KiB a run, so that 10,000 of them keep to 4 KiB each and 64 MiB.
+    #[test]
+    fn no_text_of_a_line_is_kept_longer_than_its_field_allows() {
+        let mut book = Book::default();
+        let mut seq = 0;
+        let mut take = |rest: &str| {
+            seq += 1;
+            let line = format!("RUNNER_VITALS ts= run=k3x9 seq={seq} {rest} runner.name=r");
+            book.take(line.as_bytes(), Default::default(), Place::default());
+        };
+        let long = "x".repeat(3800);
+        for of in ["boot.id", "runner.fleet", "mem.level", "psi", "kmsg", "cgroup.path", "cpu.quota"] {
+            take(&format!("event=start {of}={long}"));
+        }
+        for event in [
+            "kmsg.oom victim.comm=node cgroup=",
+            "kmsg.oom cgroup=/x victim.comm=",
+            "top rank=1 rss.kb=1 comm=",
+            "agent state=vanished comm=",
+            "agent state=waited comm=",
+            "pressure kind=psi resource=",
+            "pressure resource=cpu kind=",
+            "disk path=",
+            "gap ms=1 kind=",
+            "kmsg.io msg=x dev=",
+            "kmsg.segv comm=x msg=",
+            "kmsg.panic msg=",
+            "kmsg.balloon msg=",
+            "degraded what=sink.http error=",
+            "degraded error=x what=sink.",
+            "stop reason=",
+            "phase phase=",
+        ] {
+            for _ in 0..3 {
+                take(&format!("event={event}{long}"));
+            }
+        }
+        assert_eq!(book.counts.broken, 0);
+        let (runners, _) = book.into_runners();
+        let life = &runners[0].runs[0].1;
+        assert!(bytes(life) <= 10 << 10, "{} bytes", bytes(life));
+    }
+
+    #[test]
+    fn a_name_is_kept_as_long_as_one_can_be() {
+        let mut book = Book::default();
+        let long = "x".repeat(3800);
+        assert_eq!(book.origin(Some(&long)), Default::default(), "no Pod is called so");
+        assert_ne!(book.origin(Some(&"x".repeat(253))), Default::default());
+        book.take(
+            format!("RUNNER_VITALS ts= run=k3x9 seq=1 load1=0.10 runner.name={long}").as_bytes(),
+            Default::default(),
+            Place::default(),
+        );
+        book.take(
+            format!("RUNNER_VITALS ts= run=k3x9 seq=2 event=about runner.name={long}").as_bytes(),
+            Default::default(),
+            Place::default(),
+        );
+        assert_eq!(book.counts.broken, 0, "{:?}", book.broken);
+        let (runners, _) = book.into_runners();
+        assert_eq!((runners.len(), runners[0].name.len()), (1, 253));
+        assert_eq!((runners[0].runs[0].1.lines, runners[0].runs.len()), (2, 1), "{:?}", runners[0].runs);
     }
 }

@@ -104,7 +104,9 @@ impl Taker<'_> {
         };
         match found {
             Entry::Ours(line, pod) => {
-                let origin = pod.map_or(origin, |pod| self.book.origin(Some(&pod)));
+                // The collector's word goes before what stands in the text, which its guest can have written.
+                let is_told = origin != Origin::default();
+                let origin = pod.filter(|_| !is_told).map_or(origin, |pod| self.book.origin(Some(&pod)));
                 self.book.take(&line, origin, self.place);
             }
             Entry::Part | Entry::Logged(_) => self.book.is_part(self.place),

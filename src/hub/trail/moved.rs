@@ -22,17 +22,13 @@ impl Moved {
     /// Takes what other samples have of the same count; `own_last` and `others_last` are the last of the samples of each.
     #[must_use]
     pub(super) fn with(self, other: Self, own_last: Mark, others_last: Mark) -> Self {
-        let later = |a: Option<Mark>, b: Option<Mark>| match (a, b) {
-            (Some(a), Some(b)) => Some(if a.seq >= b.seq { a } else { b }),
-            (a, b) => a.or(b),
-        };
         // Who has less has less in all of its samples.
         match self.count.cmp(&other.count) {
-            std::cmp::Ordering::Greater => Self { from: later(self.from, Some(others_last)), ..self },
-            std::cmp::Ordering::Less => Self { from: later(other.from, Some(own_last)), ..other },
+            std::cmp::Ordering::Greater => Self { from: Mark::later(self.from, Some(others_last)), ..self },
+            std::cmp::Ordering::Less => Self { from: Mark::later(other.from, Some(own_last)), ..other },
             std::cmp::Ordering::Equal => {
                 let to = if other.to.seq < self.to.seq { other.to } else { self.to };
-                Self { to, from: later(self.from, other.from), count: self.count }
+                Self { to, from: Mark::later(self.from, other.from), count: self.count }
             }
         }
     }

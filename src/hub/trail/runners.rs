@@ -19,6 +19,8 @@ pub struct Runner {
     pub name: String,
     /// Its runs, by their last lines; the last with samples is the one that dies.
     pub runs: Vec<(RunId, Box<Life>)>,
+    /// So many earlier runs there were besides, too many to be kept.
+    pub left_out: u64,
     /// Broken lines of vitals in the sources that it stands in: anybody's, its own perhaps.
     pub broken: u64,
     /// The source of its last line could not be read to its end: there may be more of it.
@@ -26,6 +28,12 @@ pub struct Runner {
 }
 
 impl Runner {
+    /// How many runs it had, kept or not.
+    #[must_use]
+    pub fn runs_in_all(&self) -> usize {
+        self.runs.len().saturating_add(usize::try_from(self.left_out).unwrap_or(usize::MAX))
+    }
+
     /// The runs of which one's end is the runner's: the last with samples, else the last; and those of probes that ran beside it.
     /// Where some of them saw the agent, only these.
     #[must_use]
@@ -74,7 +82,7 @@ pub struct Together {
 }
 
 /// What makes runs one runner.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Whose {
     Named {
         origin: Origin,
@@ -94,8 +102,13 @@ enum Whose {
 
 /// Groups all runs.
 pub(super) fn group(book: &mut Book) -> Vec<Runner> {
+    book.thin_out(None);
     join::adopt(book);
     let names = names_of_origins(book);
+    let mut left_out: HashMap<Whose, u64> = HashMap::new();
+    for (origin, name, count) in book.crowds.left_out() {
+        *left_out.entry(whose_name(book, &names, origin, name)).or_default() += count;
+    }
     let mut groups: BTreeMap<Whose, Vec<(RunId, Box<Life>)>> = BTreeMap::new();
     for (writer, life) in std::mem::take(&mut book.lives) {
         groups.entry(whose(book, &names, writer, &life)).or_default().push((writer.run, life));
@@ -104,9 +117,10 @@ pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     let unnamed_in = count_unnamed(&groups);
     let mut called: Vec<Called> = groups.iter().map(|(whose, runs)| name(book, &unnamed_in, whose, runs)).collect();
     called::apart(&mut called, book);
-    let runners = groups.into_values().zip(called).map(|(mut runs, called)| {
+    let runners = groups.into_iter().zip(called).map(|((whose, mut runs), called)| {
         runs.sort_by(|(a_run, a), (b_run, b)| (a.last.at_ms(), a_run.as_str()).cmp(&(b.last.at_ms(), b_run.as_str())));
-        Runner { name: called.name, broken: broken(book, &runs), is_cut: is_cut(book, &runs), runs }
+        let left_out = left_out.get(&whose).copied().unwrap_or(0);
+        Runner { name: called.name, left_out, broken: broken(book, &runs), is_cut: is_cut(book, &runs), runs }
     });
     let mut runners: Vec<Runner> = runners.collect();
     runners.sort_by(|a, b| a.name.cmp(&b.name));
@@ -125,17 +139,19 @@ fn names_of_origins(book: &Book) -> HashMap<Origin, Option<u32>> {
     names
 }
 
-fn whose(book: &Book, names: &HashMap<Origin, Option<u32>>, writer: Writer, life: &Life) -> Whose {
-    let text = |number| book.names.text(number).unwrap_or_default().to_owned();
-    if writer.origin != Origin::default() {
-        // A Pod that is one runner; a Pod with several is a hub, which says whose each line is.
-        return match names.get(&writer.origin) {
-            Some(None) if writer.name != 0 => Whose::Named { origin: writer.origin, name: text(writer.name) },
-            _ => Whose::Labelled(writer.origin),
-        };
+/// Whose the lines are that a collector or they themselves say it of.
+fn whose_name(book: &Book, names: &HashMap<Origin, Option<u32>>, origin: Origin, name: u32) -> Whose {
+    // A Pod that is one runner; a Pod with several is a hub, which says whose each line is.
+    let is_hub = names.get(&origin) == Some(&None);
+    if origin != Origin::default() && (name == 0 || !is_hub) {
+        return Whose::Labelled(origin);
     }
-    if writer.name != 0 {
-        return Whose::Named { origin: writer.origin, name: text(writer.name) };
+    Whose::Named { origin, name: book.names.text(name).unwrap_or_default().to_owned() }
+}
+
+fn whose(book: &Book, names: &HashMap<Origin, Option<u32>>, writer: Writer, life: &Life) -> Whose {
+    if writer.origin != Origin::default() || writer.name != 0 {
+        return whose_name(book, names, writer.origin, writer.name);
     }
     let source = life.first.place.source;
     match life.about.as_ref().and_then(|about| about.boot_id.as_deref()) {

@@ -28,6 +28,12 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// Of two lines the one with the higher number.
+    #[must_use]
+    pub(super) fn later(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        one.into_iter().chain(other).max_by_key(|mark| mark.seq)
+    }
+
     /// A line's mark; `at_ms` in milliseconds since 1970, `None` where the guest's clock was unusable.
     #[must_use]
     pub fn new(seq: u64, at_ms: Option<i64>, place: Place) -> Self {
@@ -57,8 +63,6 @@ readings! {
     High:
     /// `late.ms`, tenths.
     Late,
-    /// `mem.used.pct`, tenths.
-    MemUsed,
     /// `mem.current`, KiB.
     MemCurrent,
     /// `mem.max`, KiB.
@@ -124,8 +128,6 @@ readings! {
     OomKill,
     /// `oom_group`.
     OomGroup,
-    /// `tree.oom_kill`.
-    TreeOomKill,
     /// `vm.oom_kill`.
     VmOomKill,
 }
@@ -154,14 +156,10 @@ readings! {
     Last:
     /// `vm.mem.avail.kb`.
     MemAvail,
-    /// `mem.current`, KiB.
-    MemCurrent,
     /// `load1`, hundredths.
     Load1,
     /// `cpu.psi.some.avg10`, tenths.
     CpuPsi,
-    /// `mem.psi.some.avg10`, tenths.
-    MemPsiSome,
     /// `mem.psi.full.avg10`, tenths.
     MemPsiFull,
     /// `io.psi.some.avg10`, tenths.
@@ -183,8 +181,7 @@ enum Goes {
 /// Which readings are kept, and how. Bytes are kept as KiB: no verdict turns on less.
 const KEPT: &[(&Field, &[Goes])] = &[
     (field::LATE, &[Goes::High(High::Late)]),
-    (field::MEM_USED, &[Goes::High(High::MemUsed)]),
-    (field::MEM_CURRENT, &[Goes::High(High::MemCurrent), Goes::Last(Last::MemCurrent)]),
+    (field::MEM_CURRENT, &[Goes::High(High::MemCurrent)]),
     (field::MEM_MAX, &[Goes::High(High::MemMax)]),
     (field::MEM_HIGH, &[Goes::High(High::MemHigh)]),
     (field::MEM_PEAK, &[Goes::High(High::MemPeak)]),
@@ -193,7 +190,7 @@ const KEPT: &[(&Field, &[Goes])] = &[
     (field::OOM, &[Goes::High(High::Oom), Goes::Low(Low::Oom)]),
     (field::OOM_KILL, &[Goes::High(High::OomKill), Goes::Low(Low::OomKill)]),
     (field::OOM_GROUP, &[Goes::High(High::OomGroup), Goes::Low(Low::OomGroup)]),
-    (field::TREE_OOM_KILL, &[Goes::High(High::TreeOomKill), Goes::Low(Low::TreeOomKill)]),
+    (field::TREE_OOM_KILL, &[Goes::High(High::TreeOomKill)]),
     (field::VM_OOM_KILL, &[Goes::High(High::VmOomKill), Goes::Low(Low::VmOomKill)]),
     (field::VM_REFAULT, &[Goes::High(High::Refault)]),
     (field::VM_ALLOCSTALL, &[Goes::High(High::AllocStall)]),
@@ -218,7 +215,6 @@ const KEPT: &[(&Field, &[Goes])] = &[
     (field::CPU_IOWAIT, &[Goes::Mean(Mean::CpuIowait)]),
     (field::LOAD1, &[Goes::Last(Last::Load1)]),
     (field::CPU_PSI_SOME, &[Goes::Last(Last::CpuPsi)]),
-    (field::MEM_PSI_SOME, &[Goes::Last(Last::MemPsiSome)]),
     (field::MEM_PSI_FULL, &[Goes::Last(Last::MemPsiFull)]),
     (field::IO_PSI_SOME, &[Goes::Last(Last::IoPsi)]),
     (field::BURST, &[Goes::Burst]),
@@ -309,7 +305,7 @@ impl Slice {
 
     /// Keeps a reading, in units of its last decimal.
     pub fn keep(&mut self, kept: Kept, value: i64) {
-        let value = narrow(value >> kept.shift);
+        let value = clamped(value >> kept.shift);
         for goes in kept.goes {
             match *goes {
                 Goes::High(at) => put(&mut self.high, at as usize, value),
@@ -373,7 +369,7 @@ impl Slice {
     }
 }
 
-fn narrow(value: i64) -> i32 {
+fn clamped(value: i64) -> i32 {
     // The ends are what stands for no reading.
     i32::try_from(value.clamp(i64::from(UNREAD_HIGH) + 1, i64::from(UNREAD_LOW) - 1)).unwrap_or(0)
 }

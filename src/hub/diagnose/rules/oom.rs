@@ -4,7 +4,7 @@ mod counters;
 mod group;
 mod untold;
 
-use crate::hub::trail::happening::{AgentState, Happening, Scope, What};
+use crate::hub::trail::happening::{Adj, AgentState, Happening, Scope, What};
 use crate::hub::trail::slice::{High, Low, Mark};
 
 use super::super::case::Case;
@@ -73,7 +73,7 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
         None => (counted.map_or(Cause::GuestOom, |counted| counted.kind), true),
     };
     let has_start = evidence.about().is_some_and(|about| about.boot_ms.is_some());
-    let victim = Victim { comm: victim, adj: *adj, rss_kb: *rss_kb, cgroup };
+    let victim = Victim { comm: victim, adj: adj.map(Adj::get), rss_kb: *rss_kb, cgroup };
     let group = (kind == Cause::OomGroup).then(|| group::of(evidence, told.mark, cgroup));
     Some(Oom {
         kind,
