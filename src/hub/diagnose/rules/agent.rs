@@ -1,0 +1,71 @@
+//! The agent's own end: whether it is gone, and whether its work was done.
+
+use crate::hub::trail::happening::{AgentState, Happening, What};
+use crate::hub::trail::slice::Mark;
+
+use super::super::evidence::Evidence;
+
+/// An agent for a single job ends this soon after its worker.
+const AFTER_ITS_JOB_MS: i64 = 60_000;
+
+/// An agent that vanished and is not back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone<'e> {
+    /// The line that tells it.
+    pub(super) line: &'e Happening,
+    pub(super) comm: &'e str,
+    /// What was told last of a worker before.
+    pub(super) worker: Option<Worker<'e>>,
+}
+
+/// The agent's worker, whose end is the normal end of a job.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Worker<'e> {
+    pub(super) mark: Mark,
+    pub(super) state: AgentState,
+    pub(super) comm: &'e str,
+}
+
+/// What the last line about the agent tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Agent<'e> {
+    /// No line tells that it came or went.
+    Untold,
+    There,
+    Gone(Gone<'e>),
+}
+
+/// Finds it.
+pub(super) fn agent<'e>(evidence: &Evidence<'e>) -> Agent<'e> {
+    let mut latest = evidence.life.happenings.iter().rev();
+    let last = latest.find_map(|one| match &one.what {
+        What::Agent {
+            is_worker: false, state: state @ (AgentState::Vanished | AgentState::Appeared), comm, ..
+        } => Some((one, *state, comm)),
+        _ => None,
+    });
+    let Some((line, state, comm)) = last else { return Agent::Untold };
+    if state == AgentState::Appeared {
+        return Agent::There;
+    }
+    let worker = latest.find_map(|one| match &one.what {
+        What::Agent { is_worker: true, state, comm, .. } => Some(Worker { mark: one.mark, state: *state, comm }),
+        _ => None,
+    });
+    Agent::Gone(Gone { line, comm, worker })
+}
+
+impl<'e> Gone<'e> {
+    /// Its worker's end and how long before its own that was, ms, where it was so soon after it that it is the normal end of an agent for
+    /// a single job.
+    pub(super) fn after_its_worker(&self) -> Option<(Worker<'e>, i64)> {
+        let worker = self.worker.filter(|worker| worker.state == AgentState::Vanished)?;
+        let after = self.line.mark.at_ms()?.saturating_sub(worker.mark.at_ms()?);
+        (after <= AFTER_ITS_JOB_MS).then_some((worker, after.max(0)))
+    }
+}
+
+/// Whether two names are of one process: the kernel keeps 15 bytes of one.
+pub(super) fn is_same(comm: &str, other: &str) -> bool {
+    !comm.is_empty() && !other.is_empty() && (comm.starts_with(other) || other.starts_with(comm))
+}
