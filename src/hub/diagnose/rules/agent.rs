@@ -65,7 +65,30 @@ impl<'e> Gone<'e> {
     }
 }
 
-/// Whether two names are of one process: the kernel keeps 15 bytes of one.
+/// So many bytes of a name the kernel keeps.
+const KEPT: usize = 15;
+
+/// Whether two names can be of one process: they are the same, as far as the kernel keeps one.
 pub(super) fn is_same(comm: &str, other: &str) -> bool {
-    !comm.is_empty() && !other.is_empty() && (comm.starts_with(other) || other.starts_with(comm))
+    let kept = |name: &str| name.bytes().take(KEPT).collect::<Vec<u8>>();
+    !comm.is_empty() && kept(comm) == kept(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_the_same_as_far_as_the_kernel_keeps_it() {
+        for (comm, other, same) in [
+            ("node", "node", true),
+            ("Runner.Listener", "Runner.Listener.exe", true),
+            ("java", "javac", false),
+            ("Runner", "Runner.Listener", false),
+            ("", "", false),
+            ("", "node", false),
+        ] {
+            assert_eq!((is_same(comm, other), is_same(other, comm)), (same, same), "{comm} {other}");
+        }
+    }
 }
