@@ -264,6 +264,8 @@ proptest! {
         avail in 1_600_000_u64..8_000_000,
         load in 0_u32..1000,
         io in 0_u32..400,
+        rises in 0_u32..3000,
+        is_told in any::<bool>(),
     ) {
         let made = Made::started("")
             .with("cpu.busy.pct", format!("{}.{}", busy / 10, busy % 10))
@@ -272,6 +274,13 @@ proptest! {
             .with("load1", format!("{}.{:02}", load / 100, load % 100))
             .with("vm.mem.avail.kb", avail)
             .samples(samples);
+        // Tasks pile up at its end; the agent has its CPU all the same.
+        let load = load + rises;
+        let made = if is_told { made.event("pressure", "resource=cpu kind=psi value=90.0") } else { made };
+        let made = made
+            .with("load1", format!("{}.{:02}", load / 100, load % 100))
+            .with("cpu.psi.some.avg10", format!("{}.{}", stall / 10, stall % 10))
+            .sample();
         for text in [made.text().to_owned(), made.clone().stop("reason=sigterm").text().to_owned()] {
             let verdict = verdict(&text);
             prop_assert!(matches!(verdict.cause, Cause::OutsideGuest | Cause::Stopped), "{:?}", verdict);

@@ -1,15 +1,14 @@
 //! What is left of a trail never makes a wrong cause sure.
 
+use std::collections::HashSet;
+
 use runner_vitals::hub::diagnose::cause::Cause;
 use runner_vitals::hub::diagnose::verdict::{Confidence, Verdict};
 use runner_vitals::line::field::{self, Print, Unit};
 
 use crate::made::deaths;
-use crate::support::{fixture, verdicts};
+use crate::support::{fixture, verdict, verdicts};
 use crate::trails::TRAILS;
-
-/// What is right of any part: that nothing is told, or that it points elsewhere.
-const ALWAYS: [Cause; 3] = [Cause::OutsideGuest, Cause::NoVitals, Cause::Inconclusive];
 
 /// A trail, its cause, and what else is right to say of a part of it.
 struct Trail {
@@ -17,21 +16,44 @@ struct Trail {
     text: String,
     cause: Cause,
     also: &'static [Cause],
+    /// The lines that tell the cause: those that the verdict on the whole cites.
+    telling: Vec<String>,
+}
+
+impl Trail {
+    fn new(name: &'static str, text: String, cause: Cause, also: &'static [Cause]) -> Self {
+        let verdict = verdict(&text);
+        let cited = verdict.because.iter().flat_map(|said| &said.lines);
+        let telling = cited.map(|line| text.lines().nth(line.place.line as usize - 1).unwrap().to_owned()).collect();
+        Self { name, text, cause, also, telling }
+    }
+
+    /// Whether a line that tells the cause is gone, or what it tells is. Of a last line that nothing ends the last word does not count.
+    fn has_lost(&self, left: &str) -> bool {
+        let left: HashSet<&str> = left.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).collect();
+        self.telling.iter().any(|line| !left.contains(line.as_str()))
+    }
 }
 
 /// Those of real guests, and made ones.
 fn trails() -> Vec<Trail> {
-    let real = TRAILS.map(|(name, cause, also)| Trail { name, text: fixture(name), cause, also });
+    let real = TRAILS.map(|(name, cause, also)| Trail::new(name, fixture(name), cause, also));
     let made =
-        deaths().into_iter().map(|(name, made, cause, also)| Trail { name, text: made.text().to_owned(), cause, also });
+        deaths().into_iter().map(|(name, made, cause, also)| Trail::new(name, made.text().to_owned(), cause, also));
     real.into_iter().chain(made).collect()
 }
 
-/// Sure verdicts on this text that are neither of its scenario nor always right.
+/// Sure verdicts on this text that are not of its scenario. That it points elsewhere is right only where a line that tells the cause is
+/// gone, that there are no samples only where there are none.
 fn wrong(trail: &Trail, how: &str, text: &str) -> Vec<String> {
     let is_right = |found: Cause| {
-        let is_stop = found == Cause::Stopped && text.contains("event=stop");
-        found == trail.cause || is_stop || trail.also.contains(&found) || ALWAYS.contains(&found)
+        let is_left = match found {
+            Cause::Stopped => text.contains("event=stop"),
+            Cause::OutsideGuest => trail.has_lost(text),
+            Cause::NoVitals => text.lines().all(|line| line.contains(" event=")),
+            _ => false,
+        };
+        found == trail.cause || trail.also.contains(&found) || is_left
     };
     let verdicts = verdicts(text.as_bytes()).into_iter();
     let wrong = verdicts.filter(|verdict| verdict.confidence == Confidence::High && !is_right(verdict.cause));
@@ -47,13 +69,23 @@ fn holds(how: &str, step: usize, line: impl Fn(&str) -> Option<String>) {
     for trail in trails() {
         let lines: Vec<String> = trail.text.lines().filter_map(&line).collect();
         for kept in (0..=lines.len()).step_by(step) {
-            all.extend(wrong(&trail, &format!("{how}, first {kept} lines"), &lines[..kept].join("\n")));
-            all.extend(wrong(&trail, &format!("{how}, without the first {kept} lines"), &lines[kept..].join("\n")));
+            let first = lines[..kept].join("\n");
+            all.extend(wrong(&trail, &format!("{how}, first {kept} lines"), &first));
+            all.extend(wrong(&trail, &format!("{how}, first {kept} whole lines"), &(first + "\n")));
+            all.extend(wrong(
+                &trail,
+                &format!("{how}, without the first {kept} lines"),
+                &(lines[kept..].join("\n") + "\n"),
+            ));
         }
         // Both at once, in steps.
         for first in (0..lines.len()).step_by(7) {
             for last in (first..lines.len()).step_by(2 + 2 * step) {
-                all.extend(wrong(&trail, &format!("{how}, lines {first} to {last}"), &lines[first..last].join("\n")));
+                all.extend(wrong(
+                    &trail,
+                    &format!("{how}, lines {first} to {last}"),
+                    &(lines[first..last].join("\n") + "\n"),
+                ));
             }
         }
     }

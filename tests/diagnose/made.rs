@@ -117,6 +117,11 @@ impl Made {
         Self { text: self.text.split_inclusive('\n').skip(lines).collect(), ..self.clone() }
     }
 
+    /// With another text in the lines so far.
+    pub(crate) fn replacing(&self, from: &str, to: &str) -> Self {
+        Self { text: self.text.replace(from, to), ..self.clone() }
+    }
+
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

@@ -17,6 +17,7 @@ mod server;
 mod probe;
 
 mod alive;
+mod blame;
 mod chromium;
 mod documents;
 mod hostile;

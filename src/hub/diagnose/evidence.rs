@@ -56,8 +56,8 @@ pub struct Evidence<'r> {
     pub is_cut: bool,
     /// The latest samples: the last two slices.
     lately: Option<Slice>,
-    /// The samples right before those.
-    before: Option<&'r Slice>,
+    /// The samples of the minute before those, in the order of their lines.
+    earlier: &'r [Slice],
 }
 
 impl<'r> Evidence<'r> {
@@ -87,7 +87,7 @@ impl<'r> Evidence<'r> {
             broken: runner.broken,
             is_cut: runner.is_cut && ending == Ending::Silence,
             lately,
-            before: first.last(),
+            earlier: first,
         })
     }
 
@@ -132,11 +132,12 @@ impl<'r> Evidence<'r> {
         self.life.last_sample.as_deref()
     }
 
-    /// The mean of a percentage, tenths: of the latest samples, or of the very last ones where it is higher there.
+    /// The mean of a percentage, tenths: of the latest samples, or of the very last ones where it is higher there; `None` where it was
+    /// not read.
     #[must_use]
-    pub fn worst_mean(&self, of: Mean) -> i64 {
-        let last = self.life.recent.last().filter(|slice| slice.samples >= 3).map_or(0, |slice| slice.mean(of));
-        self.lately().map_or(0, |lately| lately.mean(of)).max(last)
+    pub fn worst_mean(&self, of: Mean) -> Option<i64> {
+        let last = self.life.recent.last().filter(|slice| slice.samples >= 3).and_then(|slice| slice.mean(of));
+        self.lately().and_then(|lately| lately.mean(of)).max(last)
     }
 
     /// The highest of a reading in the latest samples.
@@ -145,17 +146,23 @@ impl<'r> Evidence<'r> {
         self.lately()?.high(of)
     }
 
-    /// By how much a count of the run rose in the latest samples. What came before them counts as none only where the run's
-    /// beginning is there.
+    /// By how much a count of the run rose in the latest samples; `None` where it is not in them, or where nothing of before is there to
+    /// tell. A count that fell began anew.
     #[must_use]
-    pub fn growth(&self, of: High) -> i64 {
-        let now = self.high(of).unwrap_or(0);
-        match self.before {
-            Some(before) => now - before.high(of).unwrap_or(0),
-            None if self.life.first.seq <= 1 => now,
-            None => 0,
+    pub fn growth(&self, of: High) -> Option<i64> {
+        let now = self.high(of)?;
+        match self.earlier.iter().rev().find_map(|slice| slice.high(of)) {
+            Some(before) if before <= now => Some(now - before),
+            Some(_) => Some(now),
+            // None of them has it: it began lately.
+            None => (!self.earlier.is_empty() || self.life.first.seq <= 1).then_some(now),
         }
-        .max(0)
+    }
+
+    /// How late the probe was at most in the latest samples, ms.
+    #[must_use]
+    pub fn late_ms(&self) -> Option<i64> {
+        Some(self.high(High::Late)? / 10)
     }
 
     /// By how much a count of the kernel rose since the first sample that is there; `None` where it was never read.
@@ -175,8 +182,8 @@ impl<'r> Evidence<'r> {
     /// Whether the guest tells how long tasks waited: then a percentage of waiting that is missing is zero.
     #[must_use]
     pub fn tells_stalls(&self) -> bool {
-        let ever = |of| self.life.whole.as_ref().is_some_and(|whole| whole.mean(of) > 0);
-        ever(Mean::CpuStall) || ever(Mean::MemStall) || ever(Mean::IoStall)
+        let of = [Mean::CpuStall, Mean::MemStall, Mean::IoStall];
+        self.life.whole.as_ref().is_some_and(|whole| of.into_iter().any(|of| whole.has(of)))
     }
 
     /// What an average over ten seconds (`avg10`) was made of lately, tenths of a per cent: an average that falls since an
@@ -195,7 +202,7 @@ impl<'r> Evidence<'r> {
 
     /// An average before the latest samples and now, and how often it was made anew in between.
     fn steps(&self, of: Last, step_ms: i64) -> Option<Averages> {
-        let base = self.before.or(self.life.recent.first())?;
+        let base = self.earlier.last().or(self.life.recent.first())?;
         let last = self.last_sample()?;
         let span = last.mark.at_ms()?.saturating_sub(base.mark.at_ms()?);
         let steps = span.saturating_add(step_ms / 2) / step_ms;

@@ -1,5 +1,6 @@
 //! The rules, one a cause: from the evidence to a score with its reasons. `docs/VERDICTS.md` says why each threshold is what it is.
 
+mod agent;
 mod cpu;
 mod ends;
 mod memory;
@@ -12,7 +13,7 @@ use super::cause::Cause;
 use super::evidence::{Ending, Evidence};
 use ends::Worst;
 
-/// What ails a runner that lives has not ended it so far.
+/// What ails a runner that lives has not ended it so far; nor did it end one whose job ended well.
 const SO_FAR: i64 = 40;
 
 /// What every rule says, the strongest first; of equals the one that [`Cause`] names first.
@@ -38,8 +39,12 @@ pub fn cases(evidence: &Evidence<'_>) -> Vec<Case> {
         system::network_lost(evidence),
         system::paused(evidence),
     ];
-    if evidence.ending == Ending::Alive {
-        cases.iter_mut().filter(|case| !tells_an_end(case.cause)).for_each(|case| case.at_most(SO_FAR));
+    match evidence.ending {
+        Ending::Alive => {
+            cases.iter_mut().filter(|case| !tells_an_end(case.cause)).for_each(|case| case.at_most(SO_FAR));
+        }
+        Ending::Finished { exit: Some(0), signal: None } => cases.iter_mut().for_each(|case| case.at_most(SO_FAR)),
+        _ => {}
     }
     let worst = cases.iter().max_by_key(|case| case.score);
     let worst = worst

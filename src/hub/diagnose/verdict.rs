@@ -184,8 +184,8 @@ pub struct Other {
 /// A case this strong contributed.
 const CONTRIBUTES: i64 = 20;
 
-/// What was told to stop in trouble: the trouble is why, but that it was the end is not seen.
-const TOLD_IN_TROUBLE: i64 = 74;
+/// What was told to stop in trouble, or whose job failed in it: the trouble is why, but that it was the end is not seen.
+const NOT_SEEN: i64 = Confidence::HIGH - 1;
 
 /// A line that cannot be, so short before the end, leaves open what the end was, ms.
 const IMPOSSIBLE_MS: i64 = 60_000;
@@ -261,14 +261,28 @@ fn but(evidence: &Evidence<'_>, primary: &Case) -> Vec<Said> {
 /// The score of the primary cause, less what leaves it open.
 fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
     let mut score = primary.score;
-    if is_trouble(primary.cause) && matches!(evidence.ending, Ending::Told | Ending::Orphaned | Ending::Alive) {
-        score = score.min(TOLD_IN_TROUBLE);
+    if is_trouble(primary.cause) && !is_seen_to_end_it(evidence.ending, primary.cause) {
+        score = score.min(NOT_SEEN);
     }
     if is_unbelievable(evidence) || evidence.is_cut {
         score = score.min(Confidence::MEDIUM - 1);
     }
     let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
     if is_open { score.min(Confidence::HIGH - 1) } else { score }
+}
+
+/// Whether a trouble can be seen to be the end: by silence, or by the signal that the kernel kills with. A job that fails in a trouble can
+/// have failed for a reason of its own.
+fn is_seen_to_end_it(ending: Ending, cause: Cause) -> bool {
+    match ending {
+        Ending::Silence | Ending::Unread => true,
+        Ending::Finished { signal: Some(9), .. } | Ending::Finished { exit: Some(137), .. } => is_kill(cause),
+        Ending::Told | Ending::Orphaned | Ending::Alive | Ending::Finished { .. } => false,
+    }
+}
+
+const fn is_kill(cause: Cause) -> bool {
+    matches!(cause, Cause::GuestOom | Cause::CgroupOom | Cause::SidecarOom | Cause::OomGroup)
 }
 
 /// Whether so many lines cannot be, or some of the last ones, that what the others say is not sure either.

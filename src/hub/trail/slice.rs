@@ -360,12 +360,22 @@ impl Slice {
         self.last.get(of as usize).copied().filter(|value| *value != UNREAD_HIGH).map(i64::from)
     }
 
-    /// The mean of a percentage, tenths. One that was never there is 0: it is printed over 0 only.
+    /// The mean of a percentage, tenths; `None` of `cpu.busy.pct` where no sample had it. Another that was never there is 0: it is
+    /// printed over 0 only.
     #[must_use]
-    pub fn mean(&self, of: Mean) -> i64 {
+    pub fn mean(&self, of: Mean) -> Option<i64> {
         let samples = if of == Mean::CpuBusy { self.busy_samples } else { self.samples };
-        let sum = self.mean.get(of as usize).copied().unwrap_or(0);
-        i64::from(sum) / i64::from(samples.max(1))
+        i64::from(self.sum(of)).checked_div(i64::from(samples))
+    }
+
+    /// Whether any sample had a percentage over 0, however many had not.
+    #[must_use]
+    pub fn has(&self, of: Mean) -> bool {
+        self.sum(of) > 0
+    }
+
+    fn sum(&self, of: Mean) -> u32 {
+        self.mean.get(of as usize).copied().unwrap_or(0)
     }
 }
 
@@ -413,7 +423,11 @@ mod tests {
         }
         let whole = fold([0, 1, 2]);
         assert_eq!((whole.low(Low::MemAvail), whole.last(Last::MemAvail)), (Some(5), Some(8)));
-        assert_eq!((whole.high(High::Late), whole.mean(Mean::CpuStall)), (Some(9), 500));
+        assert_eq!((whole.high(High::Late), whole.mean(Mean::CpuStall)), (Some(9), Some(500)));
+        assert_eq!(
+            (whole.mean(Mean::CpuBusy), whole.has(Mean::CpuStall), whole.has(Mean::MemStall)),
+            (None, true, false)
+        );
         assert_eq!(whole.high(High::Retrans), None);
     }
 

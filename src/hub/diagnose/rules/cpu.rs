@@ -16,6 +16,10 @@ const WAITS: i64 = 600;
 /// What a busy guest has.
 const BUSY: i64 = 20;
 
+/// What it can have at most while nobody is the worse for it: less than a guest that was well has on silence, or one that was told to
+/// stop.
+const NOBODY_WORSE: i64 = 50;
+
 /// `cpu_starved`: the guest's own work leaves no CPU. A build that uses all CPUs is no trouble; one that makes the agent or the
 /// probe itself wait is.
 pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
@@ -26,17 +30,22 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
         return case.done();
     };
     let busy = evidence.worst_mean(Mean::CpuBusy);
-    let figure = format!("some task waited for a CPU {} of the time ({how}), CPUs busy {}", pct(waits), pct(busy));
-    if waits < WAITS || busy < 700 {
+    let figure = format!("some task waited for a CPU {} of the time ({how})", pct(waits));
+    let figure = busy.map_or_else(|| figure.clone(), |busy| format!("{figure}, CPUs busy {}", pct(busy)));
+    if waits < WAITS || busy.is_none_or(|busy| busy < 700) {
         case.less(0, figure, &lines);
         return case.done();
     }
     case.add(BUSY, figure.clone(), &lines);
     many_wait(evidence, &mut case);
-    who_waits(evidence, &mut case);
+    let is_worse = who_waits(evidence, &mut case);
+    let had_its_cpu = !is_worse && did_not_wait(evidence);
     // Silence means something where it is not known that the agent had its CPU.
-    if case.score >= BUSY && evidence.ending == Ending::Silence {
+    if case.score >= BUSY && evidence.ending == Ending::Silence && !had_its_cpu {
         case.add(10, "it fell silent while this lasted".to_owned(), &[evidence.end]);
+    }
+    if had_its_cpu {
+        case.at_most(NOBODY_WORSE);
     }
     let own = case.score;
     others_have_it(evidence, &mut case);
@@ -49,7 +58,7 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
 /// How much of the time some task waited for a CPU, and by which figure.
 fn waits(evidence: &Evidence<'_>) -> Option<(i64, &'static str)> {
     if evidence.tells_stalls() {
-        return Some((evidence.worst_mean(Mean::CpuStall), "cpu.stall.pct"));
+        return Some((evidence.worst_mean(Mean::CpuStall)?, "cpu.stall.pct"));
     }
     let last = evidence.last_sample()?.last(Last::CpuPsi)?;
     match evidence.present(Last::CpuPsi) {
@@ -89,22 +98,23 @@ fn many_wait(evidence: &Evidence<'_>, case: &mut Case) {
     }
 }
 
-/// Whether the agent is among those that wait, or the probe itself.
-fn who_waits(evidence: &Evidence<'_>, case: &mut Case) {
+/// Whether the agent is among those that wait, or the probe itself; `true` where one of them is.
+fn who_waits(evidence: &Evidence<'_>, case: &mut Case) -> bool {
+    let before = case.reasons.len();
     let lines = evidence.lately_lines();
     let told = evidence.within(15_000).find(|one| matches!(&one.what, What::Agent { state: AgentState::Waited, .. }));
     let (waited, span) = (evidence.growth(High::AgentWait), evidence.lately_ms());
-    if waited * 10 >= span * 3 {
-        case.add(25, format!("the agent's threads waited {} for a CPU in {}", time(waited), time(span)), &lines);
-    } else if let Some(told) = told {
-        case.add(20, "the agent waited over a second for a CPU".to_owned(), &[told.mark]);
-    } else if evidence.high(High::AgentWait).is_some() {
-        case.less(10, format!("the agent waited only {} in {}", time(waited), time(span)), &lines);
+    match (waited, told) {
+        (Some(waited), _) if has_waited(evidence) => {
+            case.add(25, format!("the agent's threads waited {} for a CPU in {}", time(waited), time(span)), &lines);
+        }
+        (_, Some(told)) => case.add(20, "the agent waited over a second for a CPU".to_owned(), &[told.mark]),
+        (Some(waited), None) => {
+            case.less(10, format!("the agent waited only {} in {}", time(waited), time(span)), &lines);
+        }
+        (None, None) => {}
     }
-    let late = evidence.high(High::Late).unwrap_or(0) / 10;
-    if late >= 1000.max(evidence.interval_ms / 2) {
-        case.add(10, format!("the probe itself was {} late", time(late)), &lines);
-    }
+    late(evidence, 10, case);
     let gap = evidence.within(30_000).find_map(|one| match &one.what {
         What::Gap { kind, ms } if kind.as_ref() == "unknown" => Some((one.mark, *ms)),
         _ => None,
@@ -112,15 +122,33 @@ fn who_waits(evidence: &Evidence<'_>, case: &mut Case) {
     if let Some((mark, ms)) = gap {
         case.add(5, format!("nothing ran for {}", time(ms)), &[mark]);
     }
+    case.reasons.len() > before
+}
+
+/// Whether the agent's threads waited for a CPU 30 % of the time.
+fn has_waited(evidence: &Evidence<'_>) -> bool {
+    evidence.growth(High::AgentWait).is_some_and(|waited| waited * 10 >= evidence.lately_ms() * 3)
+}
+
+/// Whether they are known to have waited under 5 % of it.
+fn did_not_wait(evidence: &Evidence<'_>) -> bool {
+    evidence.growth(High::AgentWait).is_some_and(|waited| waited * 20 < evidence.lately_ms())
+}
+
+/// That the probe, which goes before the others, was late itself.
+fn late(evidence: &Evidence<'_>, points: i64, case: &mut Case) {
+    if let Some(late) = evidence.late_ms().filter(|late| *late >= 1000.max(evidence.interval_ms / 2)) {
+        case.add(points, format!("the probe itself was {} late", time(late)), &evidence.lately_lines());
+    }
 }
 
 /// What explains the waiting better.
 fn others_have_it(evidence: &Evidence<'_>, case: &mut Case) {
-    let steal = evidence.worst_mean(Mean::CpuSteal);
+    let steal = evidence.worst_mean(Mean::CpuSteal).unwrap_or(0);
     if steal >= 100 {
         case.less(30, format!("the host took {} of the CPUs", pct(steal)), &evidence.lately_lines());
     }
-    let throttled = evidence.worst_mean(Mean::CpuThrottled);
+    let throttled = evidence.worst_mean(Mean::CpuThrottled).unwrap_or(0);
     if throttled >= 500 {
         case.less(40, format!("the quota throttled {} of the periods", pct(throttled)), &evidence.lately_lines());
     }
@@ -149,7 +177,7 @@ fn short_memory(evidence: &Evidence<'_>) -> Option<String> {
 /// `cpu_stolen`: the host gives the guest's CPUs to others. Steal that is always 0 is no proof of none.
 pub(crate) fn stolen(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::CpuStolen);
-    let steal = evidence.worst_mean(Mean::CpuSteal);
+    let steal = evidence.worst_mean(Mean::CpuSteal).unwrap_or(0);
     let lines = evidence.lately_lines();
     let figure = format!("the host took {} of the CPUs (cpu.steal.pct)", pct(steal));
     match steal {
@@ -159,11 +187,8 @@ pub(crate) fn stolen(evidence: &Evidence<'_>) -> Case {
         _ => case.less(0, "no steal was told, which can also mean that the host does not tell".to_owned(), &lines),
     }
     if steal >= 100 {
-        let late = evidence.high(High::Late).unwrap_or(0) / 10;
-        if late >= 1000.max(evidence.interval_ms / 2) {
-            case.add(8, format!("the probe itself was {} late", time(late)), &lines);
-        }
-        if evidence.growth(High::AgentWait) * 10 >= evidence.lately_ms() * 3 {
+        late(evidence, 8, &mut case);
+        if has_waited(evidence) {
             case.add(5, "the agent waited for a CPU".to_owned(), &lines);
         }
     }
@@ -173,13 +198,16 @@ pub(crate) fn stolen(evidence: &Evidence<'_>) -> Case {
 /// `cpu_throttled`: the quota is used up, and what wants to run waits though CPUs are idle.
 pub(crate) fn throttled(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::CpuThrottled);
-    let throttled = evidence.worst_mean(Mean::CpuThrottled);
+    let throttled = evidence.worst_mean(Mean::CpuThrottled).unwrap_or(0);
     let lines = evidence.lately_lines();
     let figure = format!("the quota throttled {} of the periods (cpu.throttled.pct)", pct(throttled));
     if throttled < 500 {
         match evidence.about().and_then(|about| about.tells_throttling) {
             Some(false) if throttled == 0 => {
                 case.less(0, "the guest does not tell of a quota that throttles".to_owned(), &[]);
+            }
+            None if throttled == 0 => {
+                case.less(0, "no line tells of a quota that throttles (cpu.throttled.pct)".to_owned(), &[]);
             }
             _ => case.less(0, figure, &lines),
         }
@@ -200,8 +228,7 @@ pub(crate) fn throttled(evidence: &Evidence<'_>) -> Case {
         }
         None => {}
     }
-    let busy = evidence.worst_mean(Mean::CpuBusy);
-    if busy < 900 {
+    if let Some(busy) = evidence.worst_mean(Mean::CpuBusy).filter(|busy| *busy < 900) {
         case.add(8, format!("while the CPUs were busy {} only", pct(busy)), &lines);
     }
     case.done()

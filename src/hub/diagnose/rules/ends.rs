@@ -123,8 +123,11 @@ fn calm(evidence: &Evidence<'_>, worst: Worst, points: i64, case: &mut Case) {
         return;
     }
     let figures = wellness(evidence);
+    let has_ended_well = matches!(evidence.ending, Ending::Finished { exit: Some(0), signal: None });
     let says = if worst.score < AILS {
         format!("nothing ailed it: {figures}")
+    } else if has_ended_well {
+        format!("what else there was did not keep the job from ending well ({}): {figures}", worst.has())
     } else {
         format!("what else there was is too weak to be its end ({}): {figures}", worst.has())
     };

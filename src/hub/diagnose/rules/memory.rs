@@ -19,7 +19,7 @@ pub(crate) fn thrash(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::MemoryThrash);
     let lines = evidence.lately_lines();
     if evidence.tells_stalls() {
-        let stall = evidence.worst_mean(Mean::MemStall);
+        let stall = evidence.worst_mean(Mean::MemStall).unwrap_or(0);
         let figure = format!("all tasks waited for memory {} of the last samples' time (mem.stall.pct)", pct(stall));
         if stall < STALL / 2 {
             case.less(0, figure, &lines);
@@ -52,14 +52,17 @@ fn without_pressure(evidence: &Evidence<'_>, case: &mut Case) {
     let memory = evidence.last_sample().and_then(|last| Some((last.last(Last::MemAvail)?, last.high(High::MemTotal)?)));
     let Some((avail, total)) = memory else { return };
     let (stalls, refaults) = (evidence.growth(High::AllocStall), evidence.growth(High::Refault));
-    let figure = format!(
-        "{} of {} available, {} had to wait, {} read again",
-        size(avail),
-        size(total),
-        count(stalls, "allocation"),
-        count(refaults, "page")
-    );
-    if is_exhausted(avail, total) && stalls > 0 && refaults > 1000 {
+    let mut figure = format!("{} of {} available", size(avail), size(total));
+    if let Some(stalls) = stalls {
+        figure += &format!(", {} had to wait", count(stalls, "allocation"));
+    }
+    if let Some(refaults) = refaults {
+        figure += &format!(", {} read again", count(refaults, "page"));
+    }
+    if stalls.is_none() && refaults.is_none() {
+        figure += "; no line tells how tasks waited for it";
+    }
+    if is_exhausted(avail, total) && stalls > Some(0) && refaults > Some(1000) {
         case.add(48, figure, &evidence.lately_lines());
     } else {
         case.less(0, figure, &evidence.lately_lines());

@@ -1,34 +1,27 @@
 //! OOM kills: whose memory ran out, and whether that was the end.
 
 mod counters;
+mod fatal;
 mod group;
 mod untold;
 
-use crate::hub::trail::happening::{Adj, AgentState, Happening, Scope, What};
+use crate::hub::trail::happening::{Adj, Happening, Scope, What};
 use crate::hub::trail::slice::{High, Low, Mark};
 
 use super::super::case::Case;
 use super::super::cause::Cause;
-use super::super::evidence::{Ending, Evidence};
+use super::super::evidence::Evidence;
 use super::super::ring;
 use super::super::units::{at, size, time};
 use counters::{Counted, TOGETHER_MS};
+use fatal::fatality;
 use untold::{cgroup_ran_out, count_stood, guest_ran_out, not_killed};
 
 /// A kill so long before silence is part of it: the death of what was killed takes as long.
 const FATAL_MS: i64 = 15_000;
 
-/// A kill so long before a runner is told to stop may be why: a platform takes as long to see that a job is gone.
-const TOLD_MS: i64 = 60_000;
-
 /// A count that rose so much later than the last message rose for another kill, where samples are missing that would tell.
 const LATER_MS: i64 = 30_000;
-
-/// A stop this soon after a kill was on its way before it.
-const TOO_SOON_MS: i64 = 1000;
-
-/// `actions/runner` gives the processes of a job this `oom_score_adj` or more: the kernel takes them first, and the runner lives.
-const MEANT_TO_DIE: i16 = 500;
 
 /// The last kill that the lines tell of.
 #[derive(Debug)]
@@ -111,9 +104,10 @@ fn is_denied_by_counters(evidence: &Evidence<'_>, one: &Happening) -> bool {
     is_between && !is_counted && evidence.rise(High::VmOomKill, Low::VmOomKill) == Some(0)
 }
 
-fn own_or_group(evidence: &Evidence<'_>) -> Cause {
-    let is_group = evidence.about().is_some_and(|about| about.is_oom_group)
-        || evidence.life.whole.as_ref().is_some_and(|whole| whole.high(High::OomGroup) > Some(0));
+fn own_or_group(evidence: &Evidence<'_>, mark: Mark) -> Cause {
+    // The kernel counts groups since the cgroup was made, so only a count that rose is of this run.
+    let is_group =
+        evidence.about().is_some_and(|about| about.is_oom_group) || counters::groups_moved_with(evidence, mark);
     if is_group { Cause::OomGroup } else { Cause::CgroupOom }
 }
 
@@ -122,14 +116,14 @@ fn of_cgroup(evidence: &Evidence<'_>, cgroup: &str, mark: Mark) -> (Cause, bool)
     // In a namespace of its own a cgroup has another name than in the kernel's messages.
     let own = evidence.about().and_then(|about| about.cgroup_path.as_deref()).filter(|own| !is_of_namespace(own));
     match own {
-        Some(own) if is_in(own, cgroup) => (own_or_group(evidence), true),
+        Some(own) if is_in(own, cgroup) => (own_or_group(evidence, mark), true),
         // That of a cgroup below it: its kills count there too.
         Some(own) if is_in(cgroup, own) => (Cause::SidecarOom, true),
-        _ if counters::own_moved_with(evidence, mark) => (own_or_group(evidence), true),
+        _ if counters::own_moved_with(evidence, mark) => (own_or_group(evidence, mark), true),
         Some(_) => (Cause::SidecarOom, true),
         // The name of the own cgroup is not known: its counter says whether it was meant.
         None if was_never_killed_in(evidence, mark) => (Cause::SidecarOom, true),
-        None => (own_or_group(evidence), false),
+        None => (own_or_group(evidence, mark), false),
     }
 }
 
@@ -234,65 +228,6 @@ fn who(oom: &Oom<'_>) -> String {
     }
     let cgroup = if victim.cgroup.is_empty() { String::new() } else { format!(" in {}", victim.cgroup) };
     format!("the kernel killed {}{rss}{cgroup} for memory at {}", victim.comm, when(oom.mark))
-}
-
-const SURVIVED: (i64, &str) = (20, "the runner survived it");
-
-/// How far a kill was the end, and in words.
-fn fatality(evidence: &Evidence<'_>, oom: &Oom<'_>) -> (i64, &'static str) {
-    let age = evidence.age_ms(oom.mark);
-    let is_within = |ms| evidence.is_within(oom.mark, ms);
-    let is_meant = oom.victim.as_ref().and_then(|victim| victim.adj).is_some_and(|adj| adj >= MEANT_TO_DIE);
-    if took_the_agent(evidence, oom) {
-        return (92, "it took the agent");
-    }
-    match evidence.ending {
-        Ending::Silence if is_within(FATAL_MS.max(3 * evidence.interval_ms)) => (90, "silence follows"),
-        Ending::Orphaned if is_within(FATAL_MS) => (74, "and then what started the probe was gone"),
-        Ending::Unread if is_within(FATAL_MS) => (80, "and then nobody read on"),
-        Ending::Silence | Ending::Unread if is_within(TOLD_MS) => (55, "silence follows some time after"),
-        Ending::Alive if is_within(FATAL_MS) => (40, "whether the runner survived it is not seen yet"),
-        Ending::Told if is_meant => {
-            (30, "it is one of those that are to be killed first, as a job's are, and the runner lives on")
-        }
-        Ending::Told if age.is_some_and(|age| age < TOO_SOON_MS) => {
-            (40, "too short before it was told to stop to be why")
-        }
-        Ending::Told if is_within(TOLD_MS) => (72, "and then it was told to stop"),
-        Ending::Finished { signal: Some(9), .. } | Ending::Finished { exit: Some(137), .. } if is_within(FATAL_MS) => {
-            (92, "and the job ended by SIGKILL")
-        }
-        Ending::Finished { exit, signal } if (exit.unwrap_or(0) != 0 || signal.is_some()) && is_within(FATAL_MS) => {
-            (72, "and the job failed")
-        }
-        _ => SURVIVED,
-    }
-}
-
-/// The victim was the agent, or the agent vanished right then.
-fn took_the_agent(evidence: &Evidence<'_>, oom: &Oom<'_>) -> bool {
-    let is_back = |mark: Mark| {
-        evidence.life.happenings.iter().any(|one| {
-            one.mark.seq > mark.seq
-                && matches!(&one.what, What::Agent { is_worker: false, state: AgentState::Appeared, .. })
-        })
-    };
-    evidence.life.happenings.iter().any(|one| match &one.what {
-        What::Agent { is_worker: false, state: AgentState::Vanished, comm, .. } => {
-            let is_then = one.mark.seq >= oom.mark.seq
-                && one
-                    .mark
-                    .at_ms()
-                    .zip(oom.mark.at_ms())
-                    .is_none_or(|(gone, killed)| gone.saturating_sub(killed) <= FATAL_MS);
-            let is_it = oom
-                .victim
-                .as_ref()
-                .is_none_or(|victim| victim.comm == comm.as_ref() || victim.adj.unwrap_or(0) < MEANT_TO_DIE);
-            is_then && is_it && !is_back(one.mark)
-        }
-        _ => false,
-    })
 }
 
 pub(crate) fn is_pressure(one: &Happening, of: &str, by: &str) -> bool {

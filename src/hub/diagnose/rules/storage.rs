@@ -1,7 +1,7 @@
 //! `io_stall`, `disk_full`, `inodes_full`, `pids_exhausted`: what is not to be had.
 
 use crate::hub::trail::happening::{Fault, What};
-use crate::hub::trail::slice::{High, Last, Low, Mean};
+use crate::hub::trail::slice::{High, Last, Low, Mark, Mean};
 
 use super::super::case::Case;
 use super::super::cause::Cause;
@@ -16,11 +16,17 @@ const STALL: i64 = 600;
 /// A path this full has no room for the unprivileged, as far as rounding tells. Tenths.
 const FULL: i64 = 995;
 
+/// It is never surer: what is behind a disk is not seen from inside.
+const SUREST: i64 = 88;
+
+/// What failed requests and hung tasks can be worth while neither the agent nor most tasks wait for disks.
+const NOBODY_WAITS: i64 = 49;
+
 pub(crate) fn io_stall(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::IoStall);
     let lines = evidence.lately_lines();
     let is_told = evidence.tells_stalls();
-    let waits = if is_told { Some(evidence.worst_mean(Mean::IoStall)) } else { evidence.present(Last::IoPsi) };
+    let waits = if is_told { evidence.worst_mean(Mean::IoStall) } else { evidence.present(Last::IoPsi) };
     match waits {
         Some(waits) if waits >= STALL => {
             let of = if is_told { "all tasks" } else { "some task" };
@@ -28,11 +34,13 @@ pub(crate) fn io_stall(evidence: &Evidence<'_>) -> Case {
             case.add(points, format!("{of} waited for disks {} of the time", pct(waits)), &lines);
         }
         Some(waits) => case.less(0, format!("tasks waited for disks {} of the time", pct(waits)), &lines),
-        None => case.less(
-            0,
-            format!("CPUs idle with input or output under way {}", pct(evidence.worst_mean(Mean::CpuIowait))),
-            &lines,
-        ),
+        // That it is not there means none only where the kernel's table of CPUs was read.
+        None => match evidence.worst_mean(Mean::CpuBusy).and(evidence.worst_mean(Mean::CpuIowait)) {
+            Some(wait) => {
+                case.less(0, format!("CPUs idle with input or output under way {}", pct(wait)), &lines);
+            }
+            None => case.less(0, "nothing tells how long tasks waited for disks".to_owned(), &[]),
+        },
     }
     let is_stuck = evidence.last_sample().and_then(|last| last.last(Last::AgentState)) == Some(i64::from(b'D'));
     if is_stuck {
@@ -42,19 +50,25 @@ pub(crate) fn io_stall(evidence: &Evidence<'_>) -> Case {
     if let Some(told) = evidence.within(35_000).find(|one| is_pressure(one, "io", "psi")) {
         case.add(8, "a pressure trigger of the disks fired".to_owned(), &[told.mark]);
     }
-    for one in evidence.within(120_000).filter(|one| ring::is_of_this_run(evidence, one)) {
-        match &one.what {
-            What::Kernel { kind: Fault::Hung, about, .. } => {
-                case.add(15, format!("the kernel says that {about} hangs"), &[one.mark]);
-            }
-            What::Kernel { kind: Fault::Io, about, .. } => {
-                case.add(30, format!("the disk {about} failed a request"), &[one.mark]);
-            }
-            _ => {}
-        }
+    if let Some((hung, about)) = told(evidence, Fault::Hung) {
+        case.add(15, format!("the kernel says that {about} hangs"), &[hung]);
     }
-    case.at_most(88);
+    if let Some((failed, about)) = told(evidence, Fault::Io) {
+        case.add(30, format!("the disk {about} failed a request"), &[failed]);
+    }
+    // An empty drive fails requests all day, and nobody waits for it.
+    let is_waited_for = is_stuck || waits.is_some_and(|waits| waits >= STALL);
+    case.at_most(if is_waited_for { SUREST } else { NOBODY_WAITS });
     case.done()
+}
+
+/// The kernel's last word on what waits for disks, within two minutes. Several of one fault say it once.
+fn told<'e>(evidence: &Evidence<'e>, of: Fault) -> Option<(Mark, &'e str)> {
+    let mut told = evidence.within(120_000).filter(|one| ring::is_of_this_run(evidence, one));
+    told.find_map(|one| match &one.what {
+        What::Kernel { kind, about, .. } if *kind == of => Some((one.mark, about.as_ref())),
+        _ => None,
+    })
 }
 
 pub(crate) fn disk_full(evidence: &Evidence<'_>) -> Case {
@@ -124,12 +138,17 @@ pub(crate) fn pids_exhausted(evidence: &Evidence<'_>) -> Case {
         case.less(0, "no limit of processes was told".to_owned(), &[]);
         return case;
     };
-    let (refused, ever) = (evidence.growth(High::PidsFail), evidence.high(High::PidsFail).unwrap_or(0));
-    let figure = format!("{} of the processes that there may be, {} refused lately", pct(used), count(refused, "fork"));
-    if used < 990 || ever == 0 {
+    let (refused, ever) = (evidence.growth(High::PidsFail), evidence.high(High::PidsFail));
+    let refusals = match (refused, ever) {
+        (Some(refused), _) => format!("{} refused lately", count(refused, "fork")),
+        (None, Some(ever)) => format!("{} refused since the run began", count(ever, "fork")),
+        (None, None) => "no refused fork told".to_owned(),
+    };
+    let figure = format!("{} of the processes that there may be, {refusals}", pct(used));
+    if used < 990 || ever.is_none_or(|ever| ever == 0) {
         case.less(0, figure, &[last.mark]);
         return case.done();
     }
-    case.add(if refused > 0 { 70 } else { 48 }, figure, &evidence.lately_lines());
+    case.add(if refused > Some(0) { 70 } else { 48 }, figure, &evidence.lately_lines());
     case.done()
 }

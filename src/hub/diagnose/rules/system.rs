@@ -1,35 +1,26 @@
 //! `kernel_fault`, `agent_crashed`, `network_lost`, `paused`: the guest itself, its agent, its way out, its time.
 
+use std::cmp::Reverse;
+
 use crate::hub::trail::happening::{AgentState, Fault, Happening, What};
-use crate::hub::trail::slice::{High, Last, Mean};
+use crate::hub::trail::slice::{High, Last, Mark, Mean};
 
 use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence, is_exhausted};
 use super::super::ring;
 use super::super::units::{count, pct, size, time};
+use super::agent::{self, Agent, Gone};
 use super::oom;
-
-/// An agent for a single job ends this soon after its worker.
-const AFTER_ITS_JOB_MS: i64 = 60_000;
 
 pub(crate) fn kernel_fault(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::KernelFault);
-    for one in evidence.within(60_000).filter(|one| ring::is_of_this_run(evidence, one)) {
-        let What::Kernel { kind, about, says, .. } = &one.what else { continue };
-        let points = match kind {
-            Fault::Panic => 90,
-            Fault::Lockup => 65,
-            // RCU also waits for CPUs that the host does not run.
-            Fault::Rcu | Fault::Fs => 45,
-            Fault::Balloon | Fault::Alloc => 20,
-            // A disk is another rule, a process that crashed is not the kernel.
-            Fault::Hung | Fault::Io | Fault::Segv => continue,
-        };
-        let about = if about.is_empty() { String::new() } else { format!(" about {about}") };
-        // Several of one fault say it once.
-        let points = if case.score == 0 { points } else { 5 };
-        case.add(points, format!("the kernel told {}{about}: {says}", kind.event()), &[one.mark]);
+    let told = evidence.within(60_000).filter(|one| ring::is_of_this_run(evidence, one));
+    let mut faults: Vec<(i64, String, Mark)> = told.filter_map(fault).collect();
+    // The worst counts whole, whatever came with it.
+    faults.sort_by_key(|(points, ..)| Reverse(*points));
+    for (points, says, mark) in faults {
+        case.add(if case.score == 0 { points } else { 5 }, says, &[mark]);
     }
     if case.score == 0 {
         let kmsg = evidence.about().and_then(|about| about.kmsg.as_deref()).unwrap_or("unknown");
@@ -40,34 +31,38 @@ pub(crate) fn kernel_fault(evidence: &Evidence<'_>) -> Case {
     case.done()
 }
 
+/// What a fault of the kernel is worth, and in words.
+fn fault(one: &Happening) -> Option<(i64, String, Mark)> {
+    let What::Kernel { kind, about, says, .. } = &one.what else { return None };
+    let points = match kind {
+        Fault::Panic => 90,
+        Fault::Lockup => 65,
+        // RCU also waits for CPUs that the host does not run.
+        Fault::Rcu | Fault::Fs => 45,
+        Fault::Balloon | Fault::Alloc => 20,
+        // A disk is another rule, a process that crashed is not the kernel.
+        Fault::Hung | Fault::Io | Fault::Segv => return None,
+    };
+    let about = if about.is_empty() { String::new() } else { format!(" about {about}") };
+    Some((points, format!("the kernel told {}{about}: {says}", kind.event()), one.mark))
+}
+
 pub(crate) fn agent_crashed(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::AgentCrashed);
     let happenings = &evidence.life.happenings;
-    let agent = happenings.iter().rev().find_map(|one| match &one.what {
-        What::Agent {
-            is_worker: false, state: state @ (AgentState::Vanished | AgentState::Appeared), comm, ..
-        } => Some((one, *state, comm)),
-        _ => None,
-    });
-    let Some((gone, AgentState::Vanished, comm)) = agent else {
-        case.less(0, still_there(evidence, agent.is_some()), &[]);
+    let agent = agent::agent(evidence);
+    let Agent::Gone(gone) = agent else {
+        case.less(0, still_there(evidence, matches!(agent, Agent::There)), &[]);
         return case;
     };
-    let after = evidence.age_ms(gone.mark).unwrap_or(0);
+    let (mark, comm) = (gone.line.mark, gone.comm);
+    let after = evidence.age_ms(mark).unwrap_or(0);
     let is_ended = !matches!(evidence.ending, Ending::Silence | Ending::Alive) && after <= 30_000;
-    let worker = happenings.iter().rev().find_map(|one| match &one.what {
-        What::Agent { is_worker: true, state, .. } if one.mark.seq < gone.mark.seq => Some((one.mark, *state)),
-        _ => None,
-    });
-    let is_mid_job = worker.is_some_and(|(_, state)| state != AgentState::Vanished);
-    let has_crashed = happenings.iter().any(|one| is_crash_of(one, gone, comm));
-    if let Some((ended, AgentState::Vanished)) = worker
-        && let Some(after) = gone.mark.at_ms().zip(ended.at_ms()).map(|(gone, ended)| gone.saturating_sub(ended))
-        && after <= AFTER_ITS_JOB_MS
-        && !has_crashed
-    {
-        let says = format!("{comm} ended {} after its job, as one for a single job does", time(after.max(0)));
-        case.less(0, says, &[ended, gone.mark]);
+    let is_mid_job = gone.worker.is_some_and(|worker| worker.state != AgentState::Vanished);
+    let has_crashed = happenings.iter().any(|one| is_crash_of(one, &gone));
+    if let Some((worker, after)) = gone.after_its_worker().filter(|_| !has_crashed) {
+        let says = format!("{comm} ended {} after its job, as one for a single job does", time(after));
+        case.less(0, says, &[worker.mark, mark]);
         return case;
     }
     let points = match (is_ended, is_mid_job) {
@@ -77,19 +72,19 @@ pub(crate) fn agent_crashed(evidence: &Evidence<'_>) -> Case {
         (false, false) => 62,
         (false, true) => 76,
     };
-    case.add(points, format!("{comm} vanished {} before the end", time(after)), &[gone.mark]);
-    if let Some((there, _)) = worker.filter(|_| is_mid_job) {
-        case.add(0, "its worker was still there".to_owned(), &[there]);
-        if !has_crashed && !evidence.life.is_whole(there, gone.mark) {
+    case.add(points, format!("{comm} vanished {} before the end", time(after)), &[mark]);
+    if let Some(worker) = gone.worker.filter(|_| is_mid_job) {
+        case.add(0, "its worker was still there".to_owned(), &[worker.mark]);
+        if !has_crashed && !evidence.life.is_whole(worker.mark, mark) {
             case.less(0, "lines are missing that would tell whether its worker had ended".to_owned(), &[]);
             case.at_most(60);
         }
     }
-    for one in happenings.iter().filter(|one| is_crash_of(one, gone, comm)) {
+    for one in happenings.iter().filter(|one| is_crash_of(one, &gone)) {
         case.add(20, format!("the kernel says that {comm} crashed"), &[one.mark]);
     }
     if let Some(oom) = oom::oom(evidence)
-        && oom.mark.at_ms().zip(gone.mark.at_ms()).is_none_or(|(killed, gone)| (gone - killed).abs() <= 15_000)
+        && oom.mark.at_ms().zip(mark.at_ms()).is_none_or(|(killed, gone)| killed.abs_diff(gone) <= 15_000)
     {
         case.less(40, "the kernel had just killed for memory".to_owned(), &[oom.mark]);
     }
@@ -108,39 +103,48 @@ fn still_there(evidence: &Evidence<'_>, was_told: bool) -> String {
 }
 
 /// The kernel's word of a crash of that process, or of one of its threads, around the time that it was missed.
-fn is_crash_of(one: &Happening, gone: &Happening, comm: &str) -> bool {
+fn is_crash_of(one: &Happening, gone: &Gone<'_>) -> bool {
     let What::Kernel { kind: Fault::Segv, about, .. } = &one.what else { return false };
-    let is_then = one.mark.at_ms().zip(gone.mark.at_ms()).is_none_or(|(at, gone)| (gone - at).abs() <= 15_000);
-    // The kernel keeps 15 bytes of a name.
-    is_then && !about.is_empty() && (comm.starts_with(about.as_ref()) || about.starts_with(comm))
+    let is_then = one.mark.at_ms().zip(gone.line.mark.at_ms()).is_none_or(|(at, gone)| gone.abs_diff(at) <= 15_000);
+    is_then && agent::is_same(about, gone.comm)
 }
 
 /// `network_lost`: what the guest sent did not arrive, while it was well.
 pub(crate) fn network_lost(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::NetworkLost);
     let lines = evidence.lately_lines();
-    let dropped = evidence.growth(High::HttpDropped) + evidence.growth(High::LokiDropped);
+    let dropped = [High::HttpDropped, High::LokiDropped].into_iter().filter_map(|of| evidence.growth(of)).sum::<i64>();
     if dropped > 0 {
         case.add(45, format!("its network sinks could not send {} lately", count(dropped, "line")), &lines);
     }
     if let Some((one, error)) = failed_sink(evidence) {
         case.add(20, format!("a network sink failed: {error}"), &[one.mark]);
     }
-    let (sent_again, span) = (evidence.growth(High::Retrans), evidence.lately_ms());
-    let each_second = sent_again.saturating_mul(1000) / span;
-    let figure = format!("{} sent again in {}", count(sent_again, "TCP segment"), time(span));
-    let is_told = evidence.about().and_then(|about| about.tells_retrans) != Some(false);
-    match each_second {
-        _ if !is_told => case.less(0, "the guest does not tell of TCP segments sent again".to_owned(), &[]),
-        5.. if sent_again >= 20 => case.add(25, figure, &lines),
-        1.. if sent_again >= 10 => case.add(12, figure, &lines),
-        _ => case.less(0, figure, &lines),
-    }
+    sent_again(evidence, &mut case);
     if case.score > 0 && evidence.ending == Ending::Silence {
         case.add(8, "silence follows".to_owned(), &[evidence.end]);
     }
     case.at_most(88);
     case.done()
+}
+
+/// TCP segments that had to be sent again. A count that is missing is zero where the guest says that it can tell.
+fn sent_again(evidence: &Evidence<'_>, case: &mut Case) {
+    let (lines, span) = (evidence.lately_lines(), evidence.lately_ms());
+    let is_told = evidence.about().and_then(|about| about.tells_retrans);
+    if is_told == Some(false) {
+        return case.less(0, "the guest does not tell of TCP segments sent again".to_owned(), &[]);
+    }
+    let is_zero = is_told == Some(true) && evidence.high(High::Retrans).is_none();
+    let Some(sent_again) = evidence.growth(High::Retrans).or(is_zero.then_some(0)) else {
+        return case.less(0, "no line tells how many TCP segments were sent again lately".to_owned(), &[]);
+    };
+    let figure = format!("{} sent again in {}", count(sent_again, "TCP segment"), time(span));
+    match sent_again.saturating_mul(1000) / span {
+        5.. if sent_again >= 20 => case.add(25, figure, &lines),
+        1.. if sent_again >= 10 => case.add(12, figure, &lines),
+        _ => case.less(0, figure, &lines),
+    }
 }
 
 fn failed_sink<'e>(evidence: &Evidence<'e>) -> Option<(&'e Happening, &'e str)> {
@@ -152,10 +156,17 @@ fn failed_sink<'e>(evidence: &Evidence<'e>) -> Option<(&'e Happening, &'e str)> 
     })
 }
 
+/// What a pause is worth that more was heard after.
+const NOT_SURE: i64 = 74;
+
+/// A pause so long before the last line is followed by nothing.
+const NEXT_TO_THE_END_MS: i64 = 15_000;
+
 /// `paused`: nothing ran and nothing wanted to, so it was not starved but stopped. Told by the clocks, or by what the kernel
 /// counted across the gap.
 pub(crate) fn paused(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::Paused);
+    let mut is_last = false;
     for one in evidence.within(60_000) {
         let What::Gap { kind, ms } = &one.what else { continue };
         let is_sure = kind.as_ref() == "paused";
@@ -173,18 +184,28 @@ pub(crate) fn paused(evidence: &Evidence<'_>) -> Case {
         if points > case.score {
             case.score = 0;
             case.add(points, format!("nothing ran for {}, {how}", time(*ms)), &[one.mark]);
+            is_last = evidence.is_within(one.mark, NEXT_TO_THE_END_MS.max(3 * evidence.interval_ms));
         }
     }
+    // What went on after it for longer was not ended by it for sure.
+    if !is_last {
+        case.at_most(NOT_SURE);
+    }
     if case.score == 0 {
-        let late = evidence.high(High::Late).unwrap_or(0) / 10;
-        case.less(0, format!("the probe was at most {} late", time(late)), &evidence.lately_lines());
+        match evidence.late_ms() {
+            Some(late) => {
+                case.less(0, format!("the probe was at most {} late", time(late)), &evidence.lately_lines());
+            }
+            None => case.less(0, "no line tells how late the probe was".to_owned(), &[]),
+        }
     }
     case.done()
 }
 
 /// Whether the time around a gap was one in which nobody wanted a CPU: a starved guest is busy.
 fn was_calm(evidence: &Evidence<'_>) -> bool {
-    evidence.tells_stalls() && evidence.worst_mean(Mean::CpuStall) < 500 && evidence.worst_mean(Mean::CpuSteal) < 100
+    let is_under = |of, tenths| evidence.worst_mean(of).is_some_and(|mean| mean < tenths);
+    evidence.tells_stalls() && is_under(Mean::CpuStall, 500) && is_under(Mean::CpuSteal, 100)
 }
 
 /// What the guest was like at its end, as figures.
@@ -194,11 +215,11 @@ pub(crate) fn wellness(evidence: &Evidence<'_>) -> String {
         let least = if is_exhausted(lowest, total) { "at the lowest" } else { "at least" };
         says.push(format!("{least} {} of {} memory available", size(lowest), size(total)));
     }
-    if evidence.lately().is_some() {
-        says.push(format!("CPUs busy {}", pct(evidence.worst_mean(Mean::CpuBusy))));
+    if let Some(busy) = evidence.worst_mean(Mean::CpuBusy) {
+        says.push(format!("CPUs busy {}", pct(busy)));
     }
     if evidence.tells_stalls() {
-        let of = |mean| pct(evidence.worst_mean(mean));
+        let of = |mean| pct(evidence.worst_mean(mean).unwrap_or(0));
         says.push(format!(
             "tasks waited {} for a CPU, {} for memory, {} for disks",
             of(Mean::CpuStall),
@@ -206,8 +227,8 @@ pub(crate) fn wellness(evidence: &Evidence<'_>) -> String {
             of(Mean::IoStall)
         ));
     }
-    if let Some(late) = evidence.high(High::Late) {
-        says.push(format!("the probe at most {} late", time(late / 10)));
+    if let Some(late) = evidence.late_ms() {
+        says.push(format!("the probe at most {} late", time(late)));
     }
     says.join("; ")
 }

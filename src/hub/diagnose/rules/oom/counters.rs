@@ -92,9 +92,23 @@ fn has_met_limit(evidence: &Evidence<'_>, mark: Mark) -> Option<bool> {
     Some(behind.high(High::Oom)? > before)
 }
 
+/// Whether the count of groups that were killed whole is higher in the first samples behind a line than in those before it. It is printed
+/// over 0 only.
+pub(super) fn groups_moved_with(evidence: &Evidence<'_>, mark: Mark) -> bool {
+    let recent = &evidence.life.recent;
+    let behind = recent.iter().find(|slice| slice.mark.seq >= mark.seq);
+    let before = recent.iter().rfind(|slice| slice.mark.seq < mark.seq);
+    let Some(count) = behind.and_then(|behind| behind.high(High::OomGroup)) else { return false };
+    match before {
+        Some(before) => count > before.high(High::OomGroup).unwrap_or(0),
+        // Of long ago, or all there is: only samples with another count tell.
+        None => evidence.rise(High::OomGroup, Low::OomGroup) > Some(0),
+    }
+}
+
 /// The own cgroup lost a process: by its own limit, or as part of a guest that ran out.
 fn of_own(evidence: &Evidence<'_>, mark: Mark) -> Cause {
     // cgroup v1 does not count limits that were met.
     let is_of_limit = has_met_limit(evidence, mark) == Some(true) || !is_guest_short(evidence);
-    if is_of_limit { own_or_group(evidence) } else { Cause::GuestOom }
+    if is_of_limit { own_or_group(evidence, mark) } else { Cause::GuestOom }
 }
