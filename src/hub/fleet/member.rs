@@ -79,7 +79,7 @@ impl Member {
         let given_up: u64 = lives().filter_map(|life| life.stages.as_ref()).map(|stages| stages.given_up).sum();
         let (boots, untimed) = place::place(&stages, clock.at_ms);
         let mut walk = Walk::through(&boots);
-        let created = lives().filter_map(|life| life.about.as_ref()?.created_ms).min();
+        let created = lives().filter_map(|life| life.about.as_ref()?.member.as_ref()?.created_ms).min();
         if let Some((warm, created)) = walk.warm_ups.first_mut().zip(created) {
             warm.before_ms = before(warm, created);
         }
@@ -97,9 +97,9 @@ impl Member {
         let about = |get: fn(&Life) -> Option<&str>| latest(runner, get);
         Some(Self {
             name: runner.name.clone(),
-            env: about(|life| life.about.as_ref()?.env.as_deref()),
+            env: about(|life| life.about.as_ref()?.member.as_ref()?.env.as_deref()),
             fleet: about(|life| life.about.as_ref()?.fleet.as_deref()),
-            image: about(|life| life.about.as_ref()?.image.as_deref()),
+            image: about(|life| life.about.as_ref()?.member.as_ref()?.image.as_deref()),
             state,
             since_ms,
             first_ms: first.unwrap_or(since_ms).min(probe.map_or(i64::MAX, |probe| probe.first_ms)),

@@ -63,18 +63,14 @@ pub struct About {
     pub boot_id: Option<Box<str>>,
     /// `runner.fleet`.
     pub fleet: Option<Box<str>>,
-    /// `runner.env`.
-    pub env: Option<Box<str>>,
-    /// `runner.image`.
-    pub image: Option<Box<str>>,
+    /// What its fleet's figures want besides; apart, since few lines have it and runs are many.
+    pub member: Option<Box<OfMember>>,
     /// `interval.ms`.
     pub interval_ms: Option<i64>,
     /// `guest.cpus`.
     pub cpus: Option<i64>,
-    /// When the guest booted, by its own clock, milliseconds since 1970.
-    pub boot_ms: Option<i64>,
-    /// When the run began, by the guest's clock, milliseconds since 1970.
-    pub started_ms: Option<i64>,
+    /// When the guest booted and the run began; `None` where the beginning is not there.
+    pub began: Option<Began>,
     /// `cgroup.path`.
     pub cgroup_path: Option<Box<str>>,
     /// `mem.level`.
@@ -83,8 +79,6 @@ pub struct About {
     pub cpu_quota: Option<Box<str>>,
     /// `runner.mem.limit`, bytes.
     pub runner_mem_limit: Option<i64>,
-    /// `runner.created.ts`, milliseconds since 1970.
-    pub created_ms: Option<i64>,
     /// `mem.oom.group`.
     pub is_oom_group: bool,
     /// `psi`.
@@ -97,6 +91,26 @@ pub struct About {
     pub tells_retrans: Option<bool>,
     /// `start` was there: the beginning is not lost.
     pub has_start: bool,
+}
+
+/// Times by the guest's clock, milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Began {
+    /// The guest booted.
+    pub boot_ms: i64,
+    /// The run began.
+    pub start_ms: i64,
+}
+
+/// What a run says of its runner as one of a fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfMember {
+    /// `runner.env`.
+    pub env: Option<Box<str>>,
+    /// `runner.image`.
+    pub image: Option<Box<str>>,
+    /// `runner.created.ts`, milliseconds since 1970.
+    pub created_ms: Option<i64>,
 }
 
 impl Life {
@@ -333,17 +347,16 @@ impl About {
     /// beginning, which says when the guest booted, is not there. A probe that starts can find older messages in the kernel's ring.
     #[must_use]
     pub fn is_of_run(&self, kernel_ms: i64) -> Option<bool> {
-        let (booted, started) = self.boot_ms.zip(self.started_ms)?;
-        Some(booted.saturating_add(kernel_ms) >= started.saturating_sub(CLOCKS_MS))
+        let Began { boot_ms, start_ms } = self.began?;
+        Some(boot_ms.saturating_add(kernel_ms) >= start_ms.saturating_sub(CLOCKS_MS))
     }
 
     fn start(&mut self, mark: Mark, line: &Line<'_>) {
         self.about(line);
         self.has_start = true;
         self.cpus = line.scaled(field::GUEST_CPUS);
-        let uptime_ms = line.scaled(field::UPTIME);
-        self.boot_ms = mark.at_ms().zip(uptime_ms).and_then(|(at, uptime)| at.checked_sub(uptime));
-        self.started_ms = mark.at_ms();
+        let began = mark.at_ms().zip(line.scaled(field::UPTIME));
+        self.began = began.and_then(|(at, uptime)| Some(Began { boot_ms: at.checked_sub(uptime)?, start_ms: at }));
         self.cgroup_path = text::of(line, field::CGROUP_PATH).map(Into::into);
         self.cpu_quota = text::of(line, field::CPU_QUOTA).map(Into::into);
         self.is_oom_group = line.scaled(field::MEM_OOM_GROUP) == Some(1);
@@ -357,14 +370,20 @@ impl About {
         };
         told(&mut self.boot_id, field::BOOT_ID);
         told(&mut self.fleet, field::RUNNER_FLEET);
-        told(&mut self.env, field::RUNNER_ENV);
-        told(&mut self.image, field::RUNNER_IMAGE);
         told(&mut self.mem_level, field::MEM_LEVEL);
         told(&mut self.psi, field::PSI);
         told(&mut self.kmsg, field::KMSG);
         self.interval_ms = line.scaled(field::INTERVAL).or(self.interval_ms);
         self.runner_mem_limit = line.scaled(field::RUNNER_MEM_LIMIT).or(self.runner_mem_limit);
-        self.created_ms = line.text(field::RUNNER_CREATED).and_then(created_ms).or(self.created_ms);
+        if [field::RUNNER_ENV, field::RUNNER_IMAGE, field::RUNNER_CREATED]
+            .iter()
+            .any(|field| line.text(field).is_some())
+        {
+            let member = self.member.get_or_insert_default();
+            told(&mut member.env, field::RUNNER_ENV);
+            told(&mut member.image, field::RUNNER_IMAGE);
+            member.created_ms = line.text(field::RUNNER_CREATED).and_then(created_ms).or(member.created_ms);
+        }
         if let Some(supports) = line.text(field::SUPPORTS) {
             let supports = |of: &field::Field| supports.split(',').any(|key| key == of.key);
             self.tells_throttling = Some(supports(field::CPU_THROTTLED));
@@ -378,17 +397,14 @@ impl About {
         *self = Self {
             boot_id: own.boot_id.or(other.boot_id.clone()),
             fleet: own.fleet.or(other.fleet.clone()),
-            env: own.env.or(other.env.clone()),
-            image: own.image.or(other.image.clone()),
+            member: folded(own.member, other.member.as_deref()),
             interval_ms: own.interval_ms.or(other.interval_ms),
             cpus: own.cpus.or(other.cpus),
-            boot_ms: own.boot_ms.or(other.boot_ms),
-            started_ms: own.started_ms.or(other.started_ms),
+            began: own.began.or(other.began),
             cgroup_path: own.cgroup_path.or(other.cgroup_path.clone()),
             mem_level: own.mem_level.or(other.mem_level.clone()),
             cpu_quota: own.cpu_quota.or(other.cpu_quota.clone()),
             runner_mem_limit: own.runner_mem_limit.or(other.runner_mem_limit),
-            created_ms: own.created_ms.or(other.created_ms),
             is_oom_group: own.is_oom_group || other.is_oom_group,
             psi: own.psi.or(other.psi.clone()),
             kmsg: own.kmsg.or(other.kmsg.clone()),
@@ -397,6 +413,15 @@ impl About {
             has_start: own.has_start || other.has_start,
         };
     }
+}
+
+fn folded(own: Option<Box<OfMember>>, other: Option<&OfMember>) -> Option<Box<OfMember>> {
+    let (Some(own), Some(other)) = (&own, other) else { return own.or_else(|| other.cloned().map(Box::new)) };
+    Some(Box::new(OfMember {
+        env: own.env.clone().or(other.env.clone()),
+        image: own.image.clone().or(other.image.clone()),
+        created_ms: own.created_ms.or(other.created_ms),
+    }))
 }
 
 fn created_ms(text: &str) -> Option<i64> {
@@ -424,7 +449,10 @@ mod tests {
         size_of::<Life>()
             + slices * size_of::<Slice>()
             + life.happenings.capacity() * size_of::<Happening>()
-            + life.about.as_ref().map_or(0, |_| size_of::<About>())
+            + life
+                .about
+                .as_ref()
+                .map_or(0, |about| size_of::<About>() + about.member.as_ref().map_or(0, |_| size_of::<OfMember>()))
             + texts(format!("{:?} {:?}", life.about, life.happenings))
     }
 

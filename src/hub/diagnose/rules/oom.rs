@@ -65,7 +65,7 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
         Some(Scope::Cgroup) => of_cgroup(evidence, cgroup, told.mark),
         None => (counted.map_or(Cause::GuestOom, |counted| counted.kind), true),
     };
-    let has_start = evidence.about().is_some_and(|about| about.boot_ms.is_some());
+    let has_start = evidence.about().is_some_and(|about| about.began.is_some());
     let victim = Victim { comm: victim, adj: adj.map(Adj::get), rss_kb: *rss_kb, cgroup };
     let group = (kind == Cause::OomGroup).then(|| group::of(evidence, told.mark, cgroup));
     Some(Oom {
@@ -89,7 +89,7 @@ fn is_another(evidence: &Evidence<'_>, told: &Happening, counted: Counted) -> bo
 
 /// Whether a kill happened while the run was there.
 fn is_kill_of_this_run(evidence: &Evidence<'_>, one: &Happening) -> bool {
-    let has_beginning = evidence.about().is_some_and(|about| about.boot_ms.is_some());
+    let has_beginning = evidence.about().is_some_and(|about| about.began.is_some());
     matches!(one.what, What::Kill { .. })
         && ring::is_of_this_run(evidence, one)
         && (has_beginning || !is_denied_by_counters(evidence, one))
