@@ -7,7 +7,7 @@
 //     load SECONDS livelock PATH PROCESSES SPARE_KB
 //                                             uses up all memory but SPARE_KB, and reads the file through that
 //     load SECONDS busy PROCESSES NICE        busy loops
-//     load SECONDS agent THREADS              wakes up a hundred times a second, named as a CI runner's own process
+//     load SECONDS agent THREADS              wakes up again and again and works for a millisecond, named as a CI runner's own process
 //     load SECONDS forks                      as many processes as there may be
 //     load SECONDS fill FOLDER                fills the file system
 //     load SECONDS inodes FOLDER              uses up its inodes
@@ -168,11 +168,20 @@ static void busy(int processes, int nice_value)
         ;
 }
 
+// By the clock of the CPU: it wants the same share of one however fast the machine is.
+static void work_ms(long ms)
+{
+    struct timespec begin, now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+    do
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < ms);
+}
+
 static void *tick(void *forever)
 {
     while (forever) {
-        for (volatile int n = 0; n < 10000; n++)
-            ;
+        work_ms(1);
         pause_ms(10);
     }
     return NULL;
