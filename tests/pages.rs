@@ -49,8 +49,8 @@ fn every_task_has_a_page_with_all_its_flags() {
             all += 1;
         }
     }
-    // Both programs; exec and phase; serve, diagnose and hash-token.
-    assert_eq!((all, fs::read_dir(out.path().join("man")).unwrap().count()), (7, 7));
+    // Both programs; exec and phase; serve, diagnose, fleet and hash-token.
+    assert_eq!((all, fs::read_dir(out.path().join("man")).unwrap().count()), (8, 8));
     let exec = fs::read_to_string(out.path().join("man/runner-vitals-exec.1")).unwrap();
     let exec = exec.replace("\\-", "-");
     assert!(!exec.contains("--samples") && !exec.contains("--supervised"), "what is not for people");

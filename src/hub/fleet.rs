@@ -1,7 +1,7 @@
 //! `vitals-hub fleet`: what the lines of many runners say of their fleets.
 //!
 //! The stages of a runner's life ([`super::trail::stage`]) are placed in time (`place`), walked through (`walk`) and make it a member of
-//! its fleet ([`member`]); members make figures ([`figures`]), and with what a person says of the fleet ([`file`]) there is more to be said
+//! its fleet ([`member`]); members make figures ([`figures`]), and with what a person says of the fleet ([`mod@file`]) there is more to be said
 //! ([`roll`], [`sizing`]). All of it is pure, the clock given; `docs/FLEET.md` has every figure with its formula. Why a runner died is the diagnosis's word.
 
 pub mod counts;

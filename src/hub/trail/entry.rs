@@ -1,7 +1,7 @@
 //! What stands before a line of ours in a log: the stamps of container runtimes and collectors.
 //!
 //! Containerd and CRI-O (`TIME stdout F LINE`), Docker's json-file, `kubectl logs --timestamps` and `--prefix`, `logcli` in its default
-//! form (`TIME {labels} LINE`) and as jsonl; `docker compose logs`, `stern` and `journalctl` ([`before`]).
+//! form (`TIME {labels} LINE`) and as jsonl; `docker compose logs`, `stern` and `journalctl` (`before`).
 
 mod before;
 

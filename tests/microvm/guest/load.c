@@ -7,7 +7,7 @@
 //     load SECONDS livelock PATH PROCESSES SPARE_KB
 //                                             uses up all memory but SPARE_KB, and reads the file through that
 //     load SECONDS busy PROCESSES NICE        busy loops
-//     load SECONDS agent THREADS              wakes up again and again and works for a millisecond, named as a CI runner's own process
+//     load SECONDS agent THREADS              works a millisecond at a time, named as a CI runner's own process
 //     load SECONDS forks                      as many processes as there may be
 //     load SECONDS fill FOLDER                fills the file system
 //     load SECONDS inodes FOLDER              uses up its inodes

@@ -23,7 +23,7 @@ pub(super) struct Counted {
     pub(super) after: Option<Mark>,
 }
 
-/// A count of [`KILLS`]: whose, and the how-manieth.
+/// A count of [`KILLS`](crate::hub::trail::life::KILLS): whose, and the how-manieth.
 #[derive(Clone, Copy)]
 struct Count(Source, usize);
 
