@@ -174,13 +174,16 @@ fn on_a_terminal(test: &str, script: &str) {
 fn what_a_terminal_sends_comes_once() {
     let script = r#"
 JOB = """
-import signal, sys, time
+import os, signal, sys, time
 count = {2: 0, 28: 0}
 def on(signal, frame):
     count[signal] += 1
-    print('got', signal, count[signal], flush=True)
+    say('got', signal, count[signal])
 def tell(*_):
-    print('counted', count[2], count[28], flush=True)
+    say('counted', count[2], count[28])
+def say(*words):
+    # In one piece, and waited for whole: no handler is in the middle of a line when the terminal ends.
+    os.write(1, ' '.join(map(str, words)).encode() + b'\\n')
 def hang_up(*_):
     open(sys.argv[1], 'w').write('hung up')
     sys.exit(6)
@@ -194,13 +197,13 @@ if pid == 0: become(JOB)
 until(b'ready')
 until(b'seq=1 ')
 os.write(terminal, b'\x03')
-until(b'got 2 1')
+until(b'got 2 1\r\n')
 fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 10, 20, 0, 0))
-until(b'got 28 1')
+until(b'got 28 1\r\n')
 os.kill(pid, 10)
-until(b'counted 1 1')
+until(b'counted 1 1\r\n')
 os.kill(pid, 2)
-until(b'got 2 2')
+until(b'got 2 2\r\n')
 os.close(terminal)
 status = os.waitpid(pid, 0)[1]
 assert open(sys.argv[2]).read() == 'hung up'
