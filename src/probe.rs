@@ -3,6 +3,7 @@
 //! [`run`] is the loop of Linux and [`darwin`] that of macOS. What neither asks the system for is the same for both: the
 //! rooms without a `cfg` compile everywhere, and those with one are the calls that only one of them has.
 
+pub mod agent_news;
 pub mod agents;
 pub mod burst;
 pub mod cgroup_files;

@@ -40,7 +40,7 @@ struct Side {
     threads: usize,
     open_files: usize,
     bytes: usize,
-    program_bytes: u64,
+    program_bytes: Option<u64>,
 }
 
 /// Prints the table.
@@ -60,8 +60,8 @@ pub(crate) fn print(guest: &Path) {
     row("open files", &|side| side.open_files.to_string());
     row("bytes a sample, as they go out", &|side| side.bytes.to_string());
     row("program", &|side| {
-        let megabytes = as_f64(usize::try_from(side.program_bytes).expect("a small file")) / 1e6;
-        if side.program_bytes == 0 { "–".to_owned() } else { format!("{megabytes:.1} MB") }
+        let megabytes = |bytes| as_f64(usize::try_from(bytes).expect("a small file")) / 1e6;
+        side.program_bytes.map_or_else(|| "–".to_owned(), |bytes| format!("{:.1} MB", megabytes(bytes)))
     });
 }
 
@@ -95,15 +95,15 @@ fn measure(guest: &Path) -> Vec<Side> {
             ..held(pids[nth])
         })
         .collect();
-    sides[0].program_bytes = guest.metadata().expect("a file").len();
+    sides[0].program_bytes = Some(guest.metadata().expect("a file").len());
     sides[0].back_to_back = Some(samples(&["20000"]).cpu_a_sample);
     sides[1].back_to_back = Some(shell());
     for (mut exporter, before) in exporters.into_iter().zip(of_exporters) {
         let at_a_pace = Some((exporter.cpu() - before) / COUNTED);
         let before = exporter.cpu();
-        let bytes = (0..BACK_TO_BACK).map(|_| exporter.scrape()).max().unwrap_or_default();
+        let bytes = (0..BACK_TO_BACK).map(|_| exporter.scrape()).max().expect("a scrape");
         let back_to_back = Some((exporter.cpu() - before) / BACK_TO_BACK);
-        let program_bytes = exporter_binary().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len());
+        let program_bytes = exporter_binary().map(|path| path.metadata().expect("it runs").len());
         sides.push(Side {
             name: exporter.set.name(),
             at_a_pace,
@@ -119,7 +119,7 @@ fn measure(guest: &Path) -> Vec<Side> {
 fn longest_sample(of: &mut Running) -> usize {
     // An event is longer, and rare.
     let mut samples = (0..).map(|_| of.line()).filter(|line| !line.contains(" event="));
-    (0..WARM).filter_map(|_| samples.next()).map(|line| line.len()).max().unwrap_or_default()
+    (0..WARM).filter_map(|_| samples.next()).map(|line| line.len()).max().expect("samples")
 }
 
 fn held(pid: u32) -> Side {

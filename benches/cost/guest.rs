@@ -64,7 +64,7 @@ fn held(probe: &Running, mut lines: Vec<String>) -> Held {
         peak_resident_kb: process::peak_resident_kb(probe.pid()),
         open_files: process::open_files(probe.pid()),
         threads: process::threads(probe.pid()),
-        longest_line: lines.iter().map(String::len).max().unwrap_or_default(),
+        longest_line: lines.iter().map(String::len).max().expect("lines"),
     }
 }
 

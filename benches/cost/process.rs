@@ -12,9 +12,11 @@ const TICK: Duration = Duration::from_millis(10);
 /// (/proc/PID/task/TID/schedstat).
 pub(crate) fn cpu(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
+    // A thread may end meanwhile.
     let of_task = |task: fs::DirEntry| {
-        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|ns| ns.parse().ok()).map(Duration::from_nanos)
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let ns = text.split(' ').next().and_then(|ns| ns.parse().ok());
+        Some(Duration::from_nanos(ns.expect("nanoseconds")))
     };
     let cpu = tasks.flatten().filter_map(of_task).sum();
     assert!(cpu > Duration::ZERO, "this kernel does not tell CPU time in /proc/PID/schedstat");

@@ -114,8 +114,13 @@ fn calls(trace: &str) -> Vec<Call<'_>> {
 
 /// `…) = 2 ([{fd=5, revents=POLLIN}, {fd=26, revents=POLLPRI}])`.
 fn woken_by(end: &str) -> u32 {
-    let count = end.rsplit_once(" = ").and_then(|(_, count)| count.split(' ').next());
-    count.and_then(|count| count.parse().ok()).unwrap_or_default()
+    // Its end comes in a later line.
+    let Some((_, end)) = end.rsplit_once(" = ") else { return 0 };
+    match end.split(' ').next() {
+        // A signal ended it.
+        Some("-1" | "?") => 0,
+        count => count.and_then(|count| count.parse().ok()).expect("how many descriptors"),
+    }
 }
 
 /// A look goes from the opening of /proc to the same thread's next question about a file system, which may come after

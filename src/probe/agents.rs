@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::agent_news::{AgentNews, id};
 use super::event::{AgentEvent, AgentTold, Role};
 use super::kernel::Buffer;
 use super::processes::Processes;
@@ -42,11 +43,6 @@ impl Agents {
     fn processes(&self) -> [Option<Process>; 2] {
         [&self.agent, &self.worker].map(|agent| agent.as_ref().map(|agent| *agent.process()))
     }
-}
-
-/// What tells one process from a later one with the same number.
-fn id(process: Option<Process>) -> Option<(u32, u64)> {
-    process.map(|process| (process.pid, process.starttime_ticks))
 }
 
 fn is_over(since: Option<Duration>, pace: Duration, now: Duration) -> bool {
@@ -173,8 +169,7 @@ impl Asked {
 #[derive(Debug, Default)]
 pub struct Watch {
     waits: Waits,
-    /// Those that were there at the last reading, and were told.
-    told: [Option<Process>; 2],
+    told: AgentNews,
     /// What the agent had waited at the last due sample.
     waited_ns: Option<u64>,
     /// When a long wait was told last.
@@ -186,7 +181,7 @@ impl Watch {
     /// each what vanished, then what appeared.
     pub fn read(&mut self, agents: &Agents, buffer: &mut Buffer) -> Seen {
         let processes = agents.processes();
-        if id(processes[0]) != id(self.told[0]) {
+        if id(processes[0]) != id(self.told.agent()) {
             (self.waits, self.waited_ns) = (Waits::default(), None);
         }
         let agent = agents.agent.as_ref().map(|agent| agent.read(buffer, &mut self.waits));
@@ -200,32 +195,21 @@ impl Watch {
         };
         let [agent_there, worker_there] = processes;
         let there = [agent_there.filter(|_| !has_ended[0]), worker_there.filter(|_| !has_ended[1])];
-        let [agent_before, worker_before] = std::mem::replace(&mut self.told, there);
-        let [agent_news, worker_news] =
-            [(Role::Agent, agent_before, there[0]), (Role::Worker, worker_before, there[1])].map(changed);
-        // A worker ends before its agent, and appears behind it.
-        let news = [worker_news[0], agent_news[0], agent_news[1], worker_news[1]];
-        Seen { agent: agent.filter(|agent| !agent.is_gone), asked, news }
+        Seen { agent: agent.filter(|agent| !agent.is_gone), asked, news: self.told.tell(there) }
     }
 
     /// At a due sample: that the agent waited long for a CPU since the last one.
     pub fn long_wait(&mut self, reading: &AgentReading, now: Duration) -> Option<AgentTold> {
         let before = std::mem::replace(&mut self.waited_ns, reading.wait_ns)?;
         let waited_ns = reading.wait_ns?.checked_sub(before).filter(|waited| *waited > LONG_WAIT_NS)?;
-        let process = self.told[0].filter(|_| is_over(self.wait_told_at, TELL_WAIT_EVERY, now))?;
+        let process = self.told.agent().filter(|_| is_over(self.wait_told_at, TELL_WAIT_EVERY, now))?;
         self.wait_told_at = Some(now);
         Some(AgentTold { role: Role::Agent, what: AgentEvent::Waited, process, wait_ms: Some(waited_ns / 1_000_000) })
     }
 
     /// This could not be told: it is news again at the next reading.
     pub fn take_back(&mut self, news: &AgentTold) {
-        let [agent, worker] = &mut self.told;
-        let told = if news.role == Role::Agent { agent } else { worker };
-        match news.what {
-            AgentEvent::Appeared => *told = None,
-            AgentEvent::Vanished if told.is_none() => *told = Some(news.process),
-            AgentEvent::Vanished | AgentEvent::Waited => {}
-        }
+        self.told.take_back(news);
     }
 }
 
@@ -238,14 +222,6 @@ pub struct Seen {
     pub asked: Asked,
     /// What is to be told.
     pub news: [Option<AgentTold>; 4],
-}
-
-fn changed((role, before, now): (Role, Option<Process>, Option<Process>)) -> [Option<AgentTold>; 2] {
-    if id(before) == id(now) {
-        return [None; 2];
-    }
-    let told = |what, process: Option<Process>| process.map(|process| AgentTold { role, what, process, wait_ms: None });
-    [told(AgentEvent::Vanished, before), told(AgentEvent::Appeared, now)]
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use crate::probe::event::{AgentEvent, AgentTold, Role};
+use crate::probe::agent_news::{AgentNews, id};
+use crate::probe::event::AgentTold;
 use crate::probe::source::process::{self, Process};
 
 /// When they are looked for first: the probe is started just before the agent.
@@ -27,8 +28,7 @@ pub struct Agents {
     looked_at: Option<Duration>,
     /// Since when there is no agent.
     missing_since: Duration,
-    /// Those that were told to be there.
-    told: [Option<Process>; 2],
+    told: AgentNews,
 }
 
 impl Agents {
@@ -64,7 +64,7 @@ impl Agents {
     /// not be asked for, which says nothing of it.
     pub fn read(&mut self, [agent, worker]: [Option<Reading>; 2], now: Duration) {
         let is_gone = |known: &Option<Process>, read: Option<Reading>| match (known, read) {
-            (Some(known), Some(Reading::Process(read))) => !is_same(known, &read) || process::is_dead(read.state),
+            (Some(_), Some(Reading::Process(read))) => id(*known) != id(Some(read)) || process::is_dead(read.state),
             (Some(_), Some(Reading::None)) => true,
             _ => false,
         };
@@ -76,25 +76,14 @@ impl Agents {
         }
     }
 
-    /// What changed since it was told: a worker ends before its agent, and appears behind it.
+    /// What changed since it was told.
     pub fn news(&mut self) -> [Option<AgentTold>; 4] {
-        let now = self.known();
-        let [agent_before, worker_before] = std::mem::replace(&mut self.told, now);
-        let [agent, worker] = now;
-        let [agent_gone, agent_new] = changed(Role::Agent, agent_before, agent);
-        let [worker_gone, worker_new] = changed(Role::Worker, worker_before, worker);
-        [worker_gone, agent_gone, agent_new, worker_new]
+        self.told.tell(self.known())
     }
 
     /// This could not be told: it is news again.
     pub fn take_back(&mut self, news: &AgentTold) {
-        let [agent, worker] = &mut self.told;
-        let told = if news.role == Role::Agent { agent } else { worker };
-        match news.what {
-            AgentEvent::Appeared => *told = None,
-            AgentEvent::Vanished if told.is_none() => *told = Some(news.process),
-            AgentEvent::Vanished | AgentEvent::Waited => {}
-        }
+        self.told.take_back(news);
     }
 }
 
@@ -105,18 +94,6 @@ pub enum Reading {
     Process(Process),
     /// None.
     None,
-}
-
-fn is_same(one: &Process, other: &Process) -> bool {
-    (one.pid, one.starttime_ticks) == (other.pid, other.starttime_ticks)
-}
-
-fn changed(role: Role, before: Option<Process>, now: Option<Process>) -> [Option<AgentTold>; 2] {
-    if before.zip(now).is_some_and(|(before, now)| is_same(&before, &now)) {
-        return [None; 2];
-    }
-    let told = |what, process: Option<Process>| process.map(|process| AgentTold { role, what, process, wait_ms: None });
-    [told(AgentEvent::Vanished, before), told(AgentEvent::Appeared, now)]
 }
 
 #[cfg(test)]

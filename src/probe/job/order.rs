@@ -13,8 +13,8 @@ const ABOUT: &str =
 const LONG_ABOUT: &str =
     "Runs CMD with the probe beside it, and ends as CMD ends: with its exit code, or 128 and the signal.
 
-CMD gets what it would get without this program: environment, descriptors, priority, limits, signals. Whatever is wrong
-with the probe or its flags, CMD runs. RUNNER_VITALS=off in the environment: no probe.";
+CMD gets what it would get without this program: environment, descriptors, priority, limits, signals. \
+Whatever is wrong with the probe or its flags, CMD runs. RUNNER_VITALS=off in the environment: no probe.";
 
 /// A job, and the flags of the probe that goes beside it, not looked at yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
