@@ -138,6 +138,18 @@ fn what_is_too_large_comes_in_halves() {
 }
 
 #[test]
+fn a_server_to_which_every_line_is_too_large_is_told_of() {
+    let server = crowd(|_| Reply::of(413));
+    let probe = start(&server);
+    let is_alone = |request: &Request| request.lines().len() == 1;
+    until(&server, |all| all.iter().filter(|request| is_alone(request)).count() >= 4);
+    let told = probe.next_of(Some("degraded"));
+    assert_eq!(told.text_of(field::ERROR).as_deref(), Some("broken: every line is too large, status 413"));
+    let dropped = end(probe).last().unwrap().scaled(field::SINK_HTTP_DROPPED);
+    assert!(dropped.is_some_and(|dropped| dropped >= 4), "{dropped:?}");
+}
+
+#[test]
 fn the_token_is_read_anew_and_once_more_when_it_is_not_taken() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "first\n").unwrap();

@@ -59,6 +59,8 @@ pub(super) struct Delivery {
     /// So often it may still be asked for it before the first push.
     asks_left: u32,
     unsettled: u64,
+    /// Whether the last line that went alone was too large, and none has been taken since.
+    is_too_large_alone: bool,
 }
 
 /// Numbers that no two guests have alike (splitmix64).
@@ -107,6 +109,7 @@ impl Delivery {
             settled_by: None,
             asks_left: MOST_ASKED,
             unsettled: 0,
+            is_too_large_alone: false,
         }
     }
 
@@ -180,9 +183,15 @@ impl Delivery {
             if status == Some(StatusCode::BAD_REQUEST) && self.is_mistimed() {
                 return Settled::Mistimed;
             }
-            self.note(trouble_of(&answer, verdict));
+            match verdict {
+                Verdict::TooLarge if lines.len() > 1 => {}
+                // One is too large by itself. Of a server to which the next one is too, it is the trouble.
+                Verdict::TooLarge if !std::mem::replace(&mut self.is_too_large_alone, true) => {}
+                _ => self.note(trouble_of(&answer, verdict)),
+            }
             match verdict {
                 Verdict::Out { bad } => {
+                    self.is_too_large_alone = false;
                     if bad < count(lines.len()) {
                         self.with_mailbox(Mailbox::set_taken);
                     }
@@ -329,8 +338,7 @@ fn trouble_of(answer: &Result<Answer, Failure>, verdict: Verdict) -> Option<Trou
         Verdict::Unauthorized => (Class::Denied, "status"),
         Verdict::Refused if status == 403 => (Class::Denied, "status"),
         Verdict::Refused => (Class::Broken, "refused for good, status"),
-        // A line that is too large alone is no trouble of the sink.
-        Verdict::TooLarge => return None,
+        Verdict::TooLarge => (Class::Broken, "every line is too large, status"),
         Verdict::Again => (Class::Broken, "status"),
         Verdict::Misrouted => (Class::Broken, "not an endpoint, status"),
     };
