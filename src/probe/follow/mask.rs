@@ -1,9 +1,10 @@
 //! Secrets to `***`: in one line, and in blocks of lines. Pure, in linear time, by hand: a table of what tokens look
-//! like (`tokens`), the names that secrets are given (`named`), URLs (`url`) and private keys (`pem`).
+//! like (`tokens`), the names that secrets are given (`named`, `apart`), URLs (`url`) and private keys (`pem`).
 //!
 //! When in doubt it masks: a word too many lost is a nuisance, a secret that got out is not to be called back. What has
 //! neither a form nor a name of its own it cannot know.
 
+mod apart;
 mod named;
 mod pem;
 mod tokens;
@@ -125,8 +126,10 @@ pub fn scan(text: &[u8], behind: Behind, out: &mut Vec<u8>) {
 fn secret(text: &[u8], at: usize, byte: u8, behind: Behind) -> Option<Range<usize>> {
     match byte {
         b'=' => named::assigned(text, at),
-        b':' => url::login(text, at, behind).or_else(|| named::assigned(text, at)),
-        b' ' => named::bearer(text, at),
+        b':' => url::login(text, at, behind).or_else(|| named::assigned(text, at)).or_else(|| apart::paired(text, at)),
+        b' ' => named::bearer(text, at).or_else(|| apart::of_login(text, at)),
+        b'>' => apart::element(text, at),
+        b']' => apart::add_mask(text, at),
         b'-' => named::flag(text, at).or_else(|| tokens::token(text, at, behind)),
         b'_' | b'.' | b'6' | b'A' | b'a' | b'I' | b'J' => tokens::token(text, at, behind),
         _ => None,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::run;
 
 /// A name is no longer.
-const NAME: usize = 64;
+pub(super) const NAME: usize = 64;
 
 /// What a secret's name ends in, without its `_`, `-` and `.`, and without the digits that can follow.
 const ENDINGS: [&[u8]; 19] = [
@@ -126,6 +126,16 @@ fn name_before(head: &[u8]) -> Option<&[u8]> {
     near.get(near.len() - len..).filter(|name| !name.is_empty())
 }
 
+/// Whether it is what secrets are called.
+pub(super) fn is_secret_name(name: &[u8]) -> bool {
+    secrecy(name).is_some()
+}
+
+/// The one value that begins here; `None` for one that is no secret.
+pub(super) fn value_at(text: &[u8], at: usize) -> Option<Range<usize>> {
+    value(text, at, Secrecy::Value)
+}
+
 fn trim_end(text: &[u8], most: usize, is_trimmed: impl Fn(u8) -> bool) -> &[u8] {
     let len = text.iter().rev().take(most).take_while(|byte| is_trimmed(**byte)).count();
     text.get(..text.len() - len).unwrap_or_default()
@@ -219,15 +229,15 @@ fn header_end(text: &[u8], start: usize) -> usize {
     text.len()
 }
 
-fn is_blank(byte: u8) -> bool {
+pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-fn is_quote(byte: u8) -> bool {
+pub(super) fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
 
-fn is_quote_or_escape(byte: u8) -> bool {
+pub(super) fn is_quote_or_escape(byte: u8) -> bool {
     is_quote(byte) || byte == b'\\'
 }
 
@@ -235,6 +245,6 @@ fn is_joint(byte: u8) -> bool {
     matches!(byte, b'_' | b'-' | b'.')
 }
 
-fn is_name(byte: u8) -> bool {
+pub(super) fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || is_joint(byte)
 }

@@ -68,6 +68,20 @@ fn secrets_are_masked() {
         ("[\"--token\", \"AABBCC\", \"--url\"]", "[\"--token\", \"***\", \"--url\"]"),
         ("run.sh --jitconfig abc=", "run.sh --jitconfig ***"),
         ("::add-mask::hello world", "::add-mask::***"),
+        ("##[add-mask]hello world", "##[add-mask]***"),
+        // A job's variables, as a Pod's and an agent's JSON have them.
+        (
+            r#"{"name": "NPM_TOKEN", "value": "a b"}, {"name": "CI", "value": "1"}"#,
+            r#"{"name": "NPM_TOKEN", "value": "***"}, {"name": "CI", "value": "1"}"#,
+        ),
+        (
+            r#"{\"Key\":\"db.password\",\"Value\":\"abc\",\"n\":1}"#,
+            r#"{\"Key\":\"db.password\",\"Value\":\"***\",\"n\":1}"#,
+        ),
+        // Maven's settings, a netrc.
+        ("<server><password>a b</password></server>", "<server><password>***</password></server>"),
+        ("<x:apiKey>ab</x:apiKey>", "<x:apiKey>***</x:apiKey>"),
+        ("machine x.y login me password hunter2", "machine x.y login me password ***"),
         // One within the other.
         ("Bearer AWS_SECRET_ACCESS_KEY='+!A0+AA%0' x", "Bearer ***'***' x"),
         ("token=token=token='a b' x", "token=***' x"),
@@ -103,6 +117,10 @@ fn what_is_no_secret_stays() {
         "std::secret::new()",
         "task-with-a-very-long-name-12345678901234567890",
         "tuist_runners_dispatch_endpoint_unreachable",
+        r#"{"name": "PATH", "value": "/bin"}, {"token": "", "value": "x"}"#,
+        "<token></token> <tokens>3</tokens> a token>b",
+        "could not login: password expired",
+        "##[add-mask]",
         "max_tokens=100 --token-file /x tokens: 3",
         "key eyJ and eyJhbGciOiJ9",
         "-----BEGIN CERTIFICATE-----",
@@ -277,6 +295,11 @@ fn the_worst_lines_take_linear_time() {
         "://a:x@/",
         "-",
         "-----BEGIN RSA PRIVATE KEY----------END ",
+        " ",
+        ">",
+        ":token>",
+        "login a password ",
+        "\"name\":\"token\",\"value\":",
     ] {
         let text = piece.repeat((1 << 17) / piece.len());
         let mut out = Vec::new();
