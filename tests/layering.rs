@@ -40,6 +40,7 @@ const ARROW: &[&str] = &[
     "probe::signs",
     "probe::burst",
     "probe::event",
+    "probe::agent_news",
     "probe::agents",
     "probe::watch",
     "probe::slow",
