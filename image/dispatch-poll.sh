@@ -36,7 +36,7 @@ dispatch_outcomes='served no_work empty lost_race pod_in_use drain error'
 dispatch_served=0 dispatch_no_work=0 dispatch_empty=0 dispatch_lost_race=0 dispatch_pod_in_use=0 dispatch_drain=0 dispatch_error=0
 dispatch_poll_sum=0 dispatch_poll_max=0
 dispatch_probe='' dispatch_teller='' dispatch_dir='' dispatch_token='' dispatch_said=''
-dispatch_wait='' dispatch_wait_for='' dispatch_sleep=''
+dispatch_wait='' dispatch_wait_for=''
 dispatch_job=0 dispatch_code=0 dispatch_ready='' dispatch_beat=''
 # A signal for us, and one for the job, which ends us with it.
 dispatch_heard='' dispatch_ending='' dispatch_signalled=''
@@ -48,11 +48,11 @@ main() {
         echo "usage: dispatch-poll.sh RUNNER [ARGS...]" >&2
         return 64
     fi
-    settle_settings && find_programs "$1" || return
     for dispatch_name in TERM INT HUP QUIT USR1 USR2; do
         # shellcheck disable=SC2064 # the name is meant as it is now
         trap "hear $dispatch_name" "$dispatch_name"
     done
+    settle_settings && find_programs "$1" || return
     trap 'rm -rf -- "$dispatch_dir"' EXIT
     dispatch_dir=$(mktemp -d "${TMPDIR:-/tmp}/dispatch.XXXXXX") || return 73
     tell warming
@@ -188,7 +188,6 @@ hear() {
         kill -s "$1" "$!"
     elif [[ $1 != USR? ]]; then
         dispatch_heard=$1
-        [[ ! $dispatch_sleep ]] || kill -s TERM "$dispatch_sleep"
     fi
 } 2>/dev/null
 
@@ -341,16 +340,15 @@ back_off() {
     nap "$dispatch_ms"
 }
 
-# A signal ends it.
+# A signal ends it, within half a second: it is heard between two commands. `wait` would hear it at once; but interrupted by several it can
+# lose one for good, or wait for what has ended.
 nap() {
-    local dispatch_time
-    printf -v dispatch_time '%d.%03d' $(($1 / 1000)) $(($1 % 1000))
-    sleep "$dispatch_time" &
-    dispatch_sleep=$!
-    [[ ! $dispatch_heard ]] || kill -s TERM "$dispatch_sleep"
-    # A signal that says nothing ends `wait`, not the sleep.
-    while wait "$dispatch_sleep"; (($? > 128)) && kill -s 0 "$dispatch_sleep"; do :; done 2>/dev/null
-    dispatch_sleep=''
+    local dispatch_left=$1 dispatch_part dispatch_time
+    while [[ ! $dispatch_heard ]] && ((dispatch_left > 0)); do
+        ((dispatch_part = dispatch_left < 500 ? dispatch_left : 500, dispatch_left -= dispatch_part))
+        printf -v dispatch_time '0.%03d' "$dispatch_part"
+        sleep "$dispatch_time"
+    done
 }
 
 # The phases. The probe's command writes each by itself; nothing waits for it, least of all the job.

@@ -299,6 +299,33 @@ fn each_hook_tells_its_phase_and_never_fails_a_job() {
     assert!(is_silent(&output.unwrap()));
 }
 
+/// systemd has the same file for its `EnvironmentFile=`, and what is no shell there is not to fail a job here.
+#[test]
+fn the_settings_of_the_machine_are_read_and_never_run() {
+    for (settings, sink) in [
+        ("RUNNER_VITALS_SINK=https://v.example/\n", "https://v.example/"),
+        ("RUNNER_VITALS_SINK=stdout https://v.example/", "stdout https://v.example/"),
+        ("RUNNER_VITALS_SINK=\"stdout https://v.example/\"\r\n", "stdout https://v.example/"),
+        ("RUNNER_VITALS_SINK='a b'  \n# RUNNER_VITALS_SINK=c\n", "a b"),
+        ("RUNNER_VITALS_SINK=$(touch run)`touch run`;touch run\n", "$(touch run)`touch run`;touch run"),
+        ("RUNNER_VITALS_LABEL=it's\nRUNNER_VITALS_SINK=a\n", "a"),
+        ("if (\n=x\nUID=0\nPATH=/no\nA-B=c\n[service]\nRUNNER_VITALS_SINK=a\n", "a"),
+        ("", ""),
+    ] {
+        let hooks = Hooks::new(ECHO);
+        fs::write(hooks.path("env"), settings).unwrap();
+        let mut command = hooks.command(&hooks.path("tell-phase.sh"));
+        let output = command.arg("ready").current_dir(hooks.path("")).output().unwrap();
+        assert!(is_silent(&output), "{settings:?}: {output:?}");
+        assert_eq!(hooks.log(), format!("phase ready sink={sink}\n"), "{settings:?}");
+        assert!(!hooks.path("run").exists(), "{settings:?}");
+    }
+    let hooks = Hooks::new(ECHO);
+    fs::create_dir(hooks.path("env")).unwrap();
+    assert!(is_silent(&hooks.command(&hooks.path("tell-phase.sh")).arg("ready").output().unwrap()));
+    assert_eq!(hooks.log(), "phase ready sink=\n");
+}
+
 #[test]
 fn the_flags_of_the_hooks_are_the_probes() {
     let hooks = Hooks::new(&format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_runner-vitals")));

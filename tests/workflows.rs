@@ -117,6 +117,9 @@ fn nothing_is_released_unchecked_or_untold() {
     for job in ["notes", "linux", "macos", "images"] {
         assert!(needs("publish").contains(job), "{job}");
     }
+    for job in ["image", "linux", "macos"] {
+        assert!(needs("images").contains(&format!("\"{job}\"")), "the hub's image has its name without {job}");
+    }
     let publish = &release["jobs"]["publish"];
     assert!(runs(publish).contains("sha256sum") && runs(publish).contains("--notes-file notes.md"));
     assert!(runs(&release["jobs"]["linux"]).contains(".ci/sbom dist"));
@@ -124,6 +127,32 @@ fn nothing_is_released_unchecked_or_untold() {
         let is_attested = |step: &&Value| step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/attest-"));
         assert!(steps(&release["jobs"][job]).iter().any(is_attested), "{job} attests nothing");
     }
+}
+
+/// What a release is called, wherever it is called so.
+#[test]
+fn all_that_names_the_version_names_the_same() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (file, says) in [
+        ("deploy/kubernetes/kustomization.yaml", format!("newTag: {version}\n")),
+        ("docs/INSTALL.md", format!("vitals-hub:{version} ")),
+        ("docs/INSTALL.md", format!("runner-vitals-{version}-x86_64-unknown-linux-musl.tar.gz")),
+        ("CONTRIBUTING.md", format!(".ci/notes v{version} ")),
+    ] {
+        assert!(text(file).contains(&says), "{file} has no {says}");
+    }
+}
+
+/// In a workflow that is called, `github.workflow` is the name of the one that calls it, and two of one group wait for each other.
+#[test]
+fn a_release_does_not_wait_for_itself() {
+    let group = |workflow: &Value, caller: &Value| {
+        let group = workflow["concurrency"]["group"].as_str().unwrap().to_lowercase();
+        group.replace("${{ github.workflow }}", caller["name"].as_str().unwrap())
+    };
+    let (check, release) = (workflow("check"), workflow("release"));
+    assert_ne!(group(&check, &release), group(&release, &release));
+    assert_ne!(group(&check, &check), group(&check, &release));
 }
 
 #[test]
@@ -194,12 +223,15 @@ fn the_changelogs_section_is_what_a_release_says() {
     let changelog = "# Changelog\n\n## Unreleased\n\n- not yet\n\n## 1.2.3 (2026-12-01)\n\n- this\n  and that\n\n- too\n\n## 1.2.2\n\n- old\n";
     assert_eq!(notes("v1.2.3", changelog).unwrap(), "- this\n  and that\n\n- too\n\n".trim_end().to_owned() + "\n");
     assert!(notes("v1.2.4", changelog).unwrap_err().contains("Cargo.toml has 1.2.3"));
-    assert!(notes("1.2.3", changelog).is_err());
+    assert!(notes("1.2.3", changelog).unwrap_err().contains("the tag of that is v1.2.3"));
     for nothing in
         ["## Unreleased\n\n- x\n", "## 1.2.3\n\n## 1.2.2\n\n- old\n", "## 1.2.30\n\n- x\n", "## 11.2.3\n- x\n"]
     {
-        assert!(notes("v1.2.3", nothing).unwrap_err().contains("says nothing of 1.2.3"), "{nothing}");
+        let told = notes("v1.2.3", nothing).unwrap_err();
+        assert!(told.contains("says nothing of 1.2.3: call its '## Unreleased' '## 1.2.3'"), "{nothing}: {told}");
     }
+    let usage = Command::new(format!("{ROOT}/.ci/notes")).output().unwrap();
+    assert_eq!((usage.status.code(), &usage.stderr[..]), (Some(64), &b"usage: .ci/notes TAG\n"[..]));
 }
 
 #[test]

@@ -13,9 +13,9 @@ use crate::pages::{ROOT, block, read};
 use crate::stage::Stage;
 
 /// What a page may call, besides the scripts of the repository.
-const PROGRAMS: [&str; 7] = ["cargo", "docker", "helm", "kubectl", "runner-vitals", "vitals-hub", "gh"];
-const SCRIPTS: [&str; 7] =
-    ["check", "fuzz/run", "benches/all", ".ci/cross", ".ci/deny", ".ci/manifests", "deploy/check-boards"];
+const PROGRAMS: [&str; 8] = ["cargo", "docker", "git", "helm", "kubectl", "runner-vitals", "vitals-hub", "gh"];
+const SCRIPTS: [&str; 8] =
+    ["check", "fuzz/run", "benches/all", ".ci/cross", ".ci/deny", ".ci/manifests", ".ci/notes", "deploy/check-boards"];
 
 /// Runs a block with stand-ins for everything, and looks at each call.
 pub(crate) fn would_be_understood(page: &str, begins: &str) {
@@ -45,7 +45,11 @@ pub(crate) fn understood(call: &[String]) -> Result<(), String> {
         "cargo" => cargo(&words[1..]),
         "docker" => docker(&words[1..]),
         "kubectl" => kubectl(&words[1..]),
-        "helm" => files(&words, "-f"),
+        "helm" => helm(&words),
+        "git" => matches!(words[1..], ["tag", "-a", tag, "-m", _] | ["push", "origin", tag] if tag.starts_with('v'))
+            .then_some(())
+            .ok_or_else(|| "a tag is set and pushed".to_owned()),
+        ".ci/notes" => (words.len() == 2).then_some(()).ok_or_else(|| "of which tag?".to_owned()),
         "fuzz/run" => words[1..].iter().try_for_each(|word| fuzz_target(word)),
         "check" => {
             words[1..].iter().try_for_each(|word| (*word == "quick").then_some(()).ok_or_else(|| (*word).to_owned()))
@@ -119,6 +123,9 @@ fn fuzz_target(word: &str) -> Result<(), String> {
 
 /// An image is built of a Dockerfile that has such stages and arguments.
 fn docker(words: &[&str]) -> Result<(), String> {
+    if let ["push", _] = words {
+        return Ok(());
+    }
     let [verb, rest @ .., "."] = words else { return Err("what is built?".to_owned()) };
     assert_eq!(*verb, "build");
     let mut file = String::new();
@@ -137,13 +144,22 @@ fn docker(words: &[&str]) -> Result<(), String> {
 
 fn kubectl(words: &[&str]) -> Result<(), String> {
     match words {
-        ["create", "namespace" | "secret" | "configmap", ..] => Ok(()),
+        ["create", "namespace" | "secret" | "configmap", ..] | ["label", "namespace", ..] => Ok(()),
         ["apply", "-k", folder] => {
             let file = format!("{folder}/kustomization.yaml");
             is_in_the_repository(&file).then_some(()).ok_or(file)
         }
         ["apply", ..] => files(words, "-f"),
         _ => Err("kubectl does not know that, or the test does not".to_owned()),
+    }
+}
+
+/// A repository of charts is there before one of its charts is installed.
+fn helm(words: &[&str]) -> Result<(), String> {
+    match words {
+        ["helm", "repo", "add", _, url] if url.starts_with("https://") => Ok(()),
+        ["helm", "repo", ..] => Err("which repository?".to_owned()),
+        _ => files(words, "-f"),
     }
 }
 
@@ -184,6 +200,8 @@ fn what_the_real_programs_would_refuse_is_noticed() {
         "cargo build --features hubs",
         "docker build -f image/Dockerfile.runner --target probes .",
         "docker build -f image/Dockerfile.runner --build-arg IMAGE=x .",
+        "git push --force",
+        "helm repo add grafana",
         "kubectl aply -f deploy/kubernetes/service.yaml",
         "kubectl apply -f deploy/kubernetes/none.yaml",
         "fuzz/run nothing",

@@ -34,6 +34,7 @@ pub(crate) const TABLE: &[(&str, &str, How)] = &[
     ("README.md", "runner-vitals --sink ", Run(HERE, "lines_go_off_by_network")),
     ("CONTRIBUTING.md", "cargo run --release ", Parsed("the gate and its parts: CI runs them")),
     ("CONTRIBUTING.md", "RUNNER_VITALS_MATRIX=oom-guest", Parsed("real guests: half an hour")),
+    ("CONTRIBUTING.md", ".ci/notes v", Parsed("it would set a tag; tests/workflows.rs runs .ci/notes")),
     ("benches/BUDGET.md", "CARGO_TARGET_X86_64", Parsed(BUILDS)),
     ("deploy/README.md", "kubectl create namespace", Parsed(CLUSTER)),
     ("docs/FLEET.md", "vitals-hub fleet /var/log/vitals", Run(HERE, "every_way_to_look_at_fleets")),
