@@ -7,6 +7,7 @@
 //! A line is ours when it begins with the tag, or with it behind what a container runtime or a collector puts before lines
 //! ([`entry`]). The tag in the middle of a line is what somebody said about a line, and is no line.
 
+pub mod about;
 pub mod book;
 mod crowd;
 pub mod entry;

@@ -1,8 +1,9 @@
 //! What the lines of a runner show of its end: the figures that the rules look at. Pure.
 
 use crate::hub::trail::Runner;
+use crate::hub::trail::about::About;
 use crate::hub::trail::happening::{Happening, What};
-use crate::hub::trail::life::{About, Life};
+use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{High, Last, Low, Mark, Mean, Slice};
 
 use super::case::Reason;
