@@ -21,6 +21,7 @@ pub mod moved;
 mod parts;
 pub mod possible;
 pub mod read;
+mod rests;
 pub mod runners;
 pub mod seen;
 pub mod slice;

@@ -29,6 +29,7 @@ mod made;
 mod page;
 mod stand_in;
 mod support;
+mod torn;
 mod trails;
 mod try_page;
 mod words;

@@ -45,6 +45,8 @@ pub struct Evidence<'r> {
     pub ending: Ending,
     /// The line that says so; the last line where none does.
     pub end: Mark,
+    /// What is left of a later line than the last, where no last word is there: it still spoke then.
+    pub heard: Option<Mark>,
     /// Time between two due samples.
     pub interval_ms: i64,
     /// Up to when it was looked at, where its next line may yet come.
@@ -77,11 +79,14 @@ impl<'r> Evidence<'r> {
         });
         let interval_ms = life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000);
         let ending = ending(stop, &phases, life);
-        let looked = clock.before_the_end(life.last, interval_ms).filter(|_| ending == Ending::Silence);
+        let heard = life.odd().heard.filter(|_| ending == Ending::Silence);
+        let last = heard.unwrap_or(life.last);
+        let looked = clock.before_the_end(last, interval_ms).filter(|_| ending == Ending::Silence);
         Some(Self {
             life,
             ending: if looked.is_some() { Ending::Alive } else { ending },
-            end: stop.map_or(life.last, |stop| stop.mark),
+            end: stop.map_or(last, |stop| stop.mark),
+            heard,
             interval_ms,
             looked,
             phases,

@@ -254,7 +254,7 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
 /// What speaks against the primary cause; a beginning that is not there is said of every cause.
 fn but(evidence: &Evidence<'_>, primary: &Case) -> Vec<Said> {
     let lost = evidence.lost_beginning().filter(|lost| !primary.against.contains(lost));
-    let rest = lost.into_iter().chain(impossible(evidence.life)).chain(cut(evidence));
+    let rest = lost.into_iter().chain(impossible(evidence.life)).chain(cut(evidence)).chain(torn(evidence));
     primary.against.iter().cloned().chain(rest).map(said).collect()
 }
 
@@ -266,6 +266,10 @@ fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
     }
     if is_unbelievable(evidence) || evidence.is_cut {
         score = score.min(Confidence::MEDIUM - 1);
+    }
+    if let Some(heard) = evidence.heard {
+        let is_close = evidence.life.last.seq + 1 == heard.seq;
+        score = score.min(if is_close { Confidence::HIGH } else { Confidence::MEDIUM } - 1);
     }
     let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
     if is_open { score.min(Confidence::HIGH - 1) } else { score }
@@ -288,8 +292,8 @@ const fn is_kill(cause: Cause) -> bool {
 /// Whether so many lines cannot be, or some of the last ones, that what the others say is not sure either.
 fn is_unbelievable(evidence: &Evidence<'_>) -> bool {
     let life = evidence.life;
-    let is_late = life.last_impossible.is_some_and(|mark| evidence.is_within(mark, IMPOSSIBLE_MS));
-    is_late || u64::from(life.impossible).saturating_mul(10) > life.lines
+    let is_late = life.odd().last_impossible.is_some_and(|mark| evidence.is_within(mark, IMPOSSIBLE_MS));
+    is_late || u64::from(life.odd().impossible).saturating_mul(10) > life.lines
 }
 
 /// That its last line need not be the last.
@@ -298,12 +302,18 @@ fn cut(evidence: &Evidence<'_>) -> Option<Reason> {
     evidence.is_cut.then(|| Reason { says, lines: vec![evidence.end] })
 }
 
+/// That it spoke once more, and what it said is not known.
+fn torn(evidence: &Evidence<'_>) -> Option<Reason> {
+    let says = "behind its last whole line there is a torn one, or one in another's text: it still spoke then, and what it said is not known";
+    evidence.heard.map(|mark| Reason { says: says.to_owned(), lines: vec![mark] })
+}
+
 /// That some lines count for nothing.
 fn impossible(life: &Life) -> Option<Reason> {
-    let mark = life.last_impossible?;
+    let mark = life.odd().last_impossible?;
     let says = format!(
         "lines with readings that cannot be: {}, the last of them here; they count for nothing",
-        life.impossible
+        life.odd().impossible
     );
     Some(Reason { says, lines: vec![mark] })
 }

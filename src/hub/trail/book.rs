@@ -12,6 +12,7 @@ use super::film::Film;
 use super::join::{self, Twins};
 use super::life::Life;
 use super::possible::{self, Impossible};
+use super::rests::Rests;
 use super::runners::{self, Runner};
 use super::slice::{self, Mark, Place, Slice};
 use super::text;
@@ -76,6 +77,7 @@ pub struct Book {
     pub(super) names: Names,
     twins: Twins,
     pub(super) crowds: Crowds,
+    pub(super) rests: Rests,
     scanner: Scanner,
     /// Where lines go in place of the lives, when they are read once more.
     film: Option<Film>,
@@ -151,8 +153,19 @@ impl Book {
         match std::str::from_utf8(line) {
             Ok(text) if self.film.is_some() => self.film_text(text, origin, place),
             Ok(text) => self.take_text(text, origin, place),
-            Err(error) => self.is_broken(place, format!("byte {}: not UTF-8", error.valid_up_to())),
+            Err(error) => {
+                self.rests.take(line, origin, place);
+                self.is_broken(place, format!("byte {}: not UTF-8", error.valid_up_to()));
+            }
         }
+    }
+
+    /// Takes a line of a log that has the tag somewhere behind its beginning: somebody said it, or a line of ours is glued to what
+    /// another wrote before.
+    pub(super) fn mention(&mut self, line: &[u8], origin: Origin, place: Place) {
+        self.counts.mentions += 1;
+        self.counts.passed_over += 1;
+        self.rests.take(line, origin, place);
     }
 
     fn take_text(&mut self, text: &str, origin: Origin, place: Place) {
@@ -176,7 +189,10 @@ impl Book {
         let Some(head) = head else {
             return match Line::decode(text) {
                 Ok(line) => self.take_line(&line, origin, place),
-                Err(error) => self.is_broken(place, error.to_string()),
+                Err(error) => {
+                    self.rests.take(text.as_bytes(), origin, place);
+                    self.is_broken(place, error.to_string());
+                }
             };
         };
         slice.is_at(Mark::new(head.seq, head.at_ms, place));
@@ -282,7 +298,8 @@ impl Book {
     }
 
     /// A line of ours of which a part is there.
-    pub(super) fn is_part(&mut self, place: Place) {
+    pub(super) fn is_part(&mut self, text: &[u8], origin: Origin, place: Place) {
+        self.rests.take(text, origin, place);
         self.is_broken(place, "it is a part of a line, and the rest does not follow".to_owned());
     }
 

@@ -30,10 +30,6 @@ pub struct Life {
     pub lines: u64,
     /// Lines that came again, or too late to be told from such.
     pub repeats: u64,
-    /// Those of its lines that no kernel can have given: all but their times is left out.
-    pub impossible: u32,
-    /// The last of them.
-    pub last_impossible: Option<Mark>,
     /// What the run says of itself; `None` when no `start` and no `about` line is there.
     pub about: Option<Box<About>>,
     /// All samples as one; `None` without a sample.
@@ -49,10 +45,22 @@ pub struct Life {
     /// When the counts of [`KILLS`] last moved; `None` for one that was never read.
     pub kills: [Option<Moved>; KILLS.len()],
     seen: SeenSeqs,
+    odd: Option<Box<Odd>>,
     /// Who wrote it.
     pub(super) writer: Writer,
     /// The twins of lines without a name that are its own.
     pub(super) unnamed: Box<[u16]>,
+}
+
+/// What few runs have; apart, since runs are many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Odd {
+    /// Those of its lines that no kernel can have given: all but their times is left out.
+    pub impossible: u32,
+    /// The last of them.
+    pub last_impossible: Option<Mark>,
+    /// What is left of a later line than the last one: torn, or glued to another's text. That it still spoke is all that it says.
+    pub heard: Option<Mark>,
 }
 
 impl Life {
@@ -64,8 +72,6 @@ impl Life {
             last: mark,
             lines: 0,
             repeats: 0,
-            impossible: 0,
-            last_impossible: None,
             about: None,
             whole: None,
             last_sample: None,
@@ -74,6 +80,7 @@ impl Life {
             stages: None,
             kills: [None; KILLS.len()],
             seen: SeenSeqs::default(),
+            odd: None,
             writer,
             unnamed: Box::default(),
         }
@@ -133,9 +140,21 @@ impl Life {
     /// Takes a line of which nothing is believed but its time.
     pub(super) fn impossible(&mut self, mark: Mark) {
         if self.note(mark) {
-            self.impossible = self.impossible.saturating_add(1);
-            self.last_impossible = Mark::later(self.last_impossible, Some(mark));
+            let odd = self.odd.get_or_insert_default();
+            odd.impossible = odd.impossible.saturating_add(1);
+            odd.last_impossible = Mark::later(odd.last_impossible, Some(mark));
         }
+    }
+
+    /// It still spoke then, behind its last line.
+    pub(super) fn heard(&mut self, mark: Mark) {
+        self.odd.get_or_insert_default().heard = Some(mark);
+    }
+
+    /// What few runs have.
+    #[must_use]
+    pub fn odd(&self) -> Odd {
+        self.odd.as_deref().copied().unwrap_or_default()
     }
 
     /// Takes what another source had of the same run.
@@ -145,8 +164,11 @@ impl Life {
         }
         self.lines += other.lines;
         self.repeats += other.repeats;
-        self.impossible = self.impossible.saturating_add(other.impossible);
-        self.last_impossible = Mark::later(self.last_impossible, other.last_impossible);
+        if let Some(other) = &other.odd {
+            let odd = self.odd.get_or_insert_default();
+            odd.impossible = odd.impossible.saturating_add(other.impossible);
+            odd.last_impossible = Mark::later(odd.last_impossible, other.last_impossible);
+        }
         if let Some(about) = &other.about {
             self.about.get_or_insert_default().fold(about);
         }

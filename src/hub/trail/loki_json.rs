@@ -109,11 +109,8 @@ impl Taker<'_> {
                 let origin = pod.filter(|_| !is_told).map_or(origin, |pod| self.book.origin(Some(&pod)));
                 self.book.take(&line, origin, self.place);
             }
-            Entry::Part | Entry::Logged(_) => self.book.is_part(self.place),
-            Entry::Mention => {
-                self.book.counts.mentions += 1;
-                self.book.counts.passed_over += 1;
-            }
+            Entry::Part | Entry::Logged(_) => self.book.is_part(value.line.as_bytes(), origin, self.place),
+            Entry::Mention => self.book.mention(value.line.as_bytes(), origin, self.place),
             Entry::Other => self.book.counts.passed_over += 1,
         }
         // By that it is found in Loki.

@@ -175,14 +175,14 @@ impl Lines {
         match entry(line.strip_suffix(b"\r").unwrap_or(line)) {
             Entry::Logged(logged) => {
                 let taken = self.parts.take(logged, line_nr);
-                if let Some(line) = taken.lost {
-                    book.is_part(Place { source, line });
+                if let Some((text, line)) = taken.lost {
+                    book.is_part(&text, Origin::default(), Place { source, line });
                 }
                 if let Some((text, line)) = taken.whole {
-                    one(bare(text.strip_suffix(b"\r").unwrap_or(&text)), Place { source, line }, book);
+                    one(bare(text.strip_suffix(b"\r").unwrap_or(&text)), &text, Place { source, line }, book);
                 }
             }
-            entry => one(entry, Place { source, line: line_nr }, book),
+            found => one(found, line, Place { source, line: line_nr }, book),
         }
     }
 
@@ -190,7 +190,7 @@ impl Lines {
     fn end(self, book: &mut Book) {
         for (text, line) in self.parts.rest() {
             let whole = if is_ours(&text) { without_torn(&text) } else { &text };
-            one(bare(whole), Place { source: self.source, line }, book);
+            one(bare(whole), whole, Place { source: self.source, line }, book);
         }
     }
 }
@@ -204,18 +204,16 @@ fn without_torn(line: &[u8]) -> &[u8] {
     }
 }
 
-fn one(entry: Entry<'_>, place: Place, book: &mut Book) {
+/// Takes what was found in a text.
+fn one(entry: Entry<'_>, text: &[u8], place: Place, book: &mut Book) {
     match entry {
         Entry::Ours(line, pod) => {
             let origin = pod.map_or(Origin::default(), |pod| book.origin(Some(&pod)));
             book.take(&line, origin, place);
         }
-        Entry::Mention => {
-            book.counts.mentions += 1;
-            book.counts.passed_over += 1;
-        }
+        Entry::Mention => book.mention(text, Origin::default(), place),
         Entry::Other => book.counts.passed_over += 1,
-        Entry::Part | Entry::Logged(_) => book.is_part(place),
+        Entry::Part | Entry::Logged(_) => book.is_part(text, Origin::default(), place),
     }
 }
 

@@ -104,6 +104,7 @@ enum Whose {
 pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     book.thin_out(None);
     join::adopt(book);
+    hear(book);
     let names = names_of_origins(book);
     let mut left_out: HashMap<Whose, u64> = HashMap::new();
     for (origin, name, count) in book.crowds.left_out() {
@@ -125,6 +126,15 @@ pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     let mut runners: Vec<Runner> = runners.collect();
     runners.sort_by(|a, b| a.name.cmp(&b.name));
     runners
+}
+
+/// Tells runs what is left of lines behind their last ones.
+fn hear(book: &mut Book) {
+    for (writer, life) in &mut book.lives {
+        if let Some(mark) = book.rests.behind(*writer, life) {
+            life.heard(mark);
+        }
+    }
 }
 
 /// The only name that is said in an origin; none where there are several.
