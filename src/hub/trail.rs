@@ -9,6 +9,7 @@
 
 pub mod about;
 pub mod book;
+pub mod came;
 mod crowd;
 pub mod entry;
 pub mod film;

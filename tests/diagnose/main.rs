@@ -19,6 +19,7 @@ mod probe;
 mod alive;
 mod blame;
 mod chromium;
+mod clocks;
 mod documents;
 mod hostile;
 mod inputs;

@@ -13,6 +13,9 @@ use super::units::at;
 /// The interval of a probe that does not say it, ms.
 pub(super) const INTERVAL_MS: i64 = 5000;
 
+/// By so much collectors are late with lines: what is more is told, and believed of the guest's clock, ms.
+const CLOCK_OFF_MS: i64 = 5000;
+
 /// How a trail ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -81,7 +84,7 @@ impl<'r> Evidence<'r> {
         let ending = ending(stop, &phases, life);
         let heard = life.odd().heard.filter(|_| ending == Ending::Silence);
         let last = heard.unwrap_or(life.last);
-        let looked = clock.before_the_end(last, interval_ms).filter(|_| ending == Ending::Silence);
+        let looked = clock.before_the_end(life.logged_at_ms(last), interval_ms).filter(|_| ending == Ending::Silence);
         Some(Self {
             life,
             ending: if looked.is_some() { Ending::Alive } else { ending },
@@ -106,7 +109,14 @@ impl<'r> Evidence<'r> {
     /// How long before the end a line was; `None` without a clock. Never negative: clocks jump.
     #[must_use]
     pub fn age_ms(&self, mark: Mark) -> Option<i64> {
-        Some(self.end.at_ms()?.saturating_sub(mark.at_ms()?).max(0))
+        let age = self.end.at_ms()?.saturating_sub(mark.at_ms()?);
+        Some(age.saturating_sub(self.life.set_ms(mark, self.end)).max(0))
+    }
+
+    /// By how much the guest's clock was ahead of the log's at the end, ms; `None` where it is not known, or a few seconds.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        self.life.ahead_ms().filter(|ahead| ahead.abs() > CLOCK_OFF_MS)
     }
 
     /// Whether a line was at most so long before the end. Without a clock: among the last twenty lines.

@@ -105,7 +105,7 @@ impl Table {
 impl Row {
     fn of(verdict: &Verdict) -> Self {
         Self {
-            last_ms: verdict.last_ms,
+            last_ms: verdict.ended_ms(),
             runner: verdict.runner.clone(),
             cause: verdict.cause,
             word: verdict.word(),

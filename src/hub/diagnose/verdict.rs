@@ -3,6 +3,7 @@
 use std::mem;
 
 use crate::hub::trail::Runner;
+use crate::hub::trail::came::Set;
 use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{Mark, Place};
 
@@ -113,6 +114,10 @@ pub struct Verdict {
     pub last_ms: Option<i64>,
     /// When the next is or would have been due; after a last word none is.
     pub next_due_ms: Option<i64>,
+    /// From when to when lines came by the clock of who logged them, where the guest's was off by more than a few seconds or unusable.
+    pub logged_ms: Option<(i64, i64)>,
+    /// How often the guest's clock was set on the way.
+    pub set: Set,
     /// Lines of the run that are there.
     pub lines: u64,
     /// Lines of the run that are missing before the first that is there.
@@ -141,6 +146,25 @@ impl Verdict {
             Ending::Finished { .. } => "the job failed: it ended with another code than 0, or by a signal",
             _ => self.cause.about(),
         }
+    }
+
+    /// When its last line was: by the clock of who logged it where the guest's was off, else by the guest's.
+    #[must_use]
+    pub fn ended_ms(&self) -> Option<i64> {
+        self.logged_ms.map(|(_, last)| last).or(self.last_ms)
+    }
+
+    /// When the next line is or would have been due, by the same clock.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<i64> {
+        let interval_ms = self.next_due_ms?.saturating_sub(self.last_ms?);
+        Some(self.ended_ms()?.saturating_add(interval_ms))
+    }
+
+    /// By how much the guest's clock was ahead of the log's at the end, ms, where that is more than a few seconds.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        Some(self.last_ms?.saturating_sub(self.logged_ms?.1))
     }
 
     /// Whether it seems to live.
@@ -244,11 +268,20 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         first_ms: life.first.at_ms(),
         last_ms,
         next_due_ms: next_due_ms.map(|last| last.saturating_add(evidence.interval_ms)),
+        logged_ms: logged_ms(&evidence),
+        set: life.set,
         lines: life.lines,
         missing_before: life.first.seq.saturating_sub(1),
         missing: life.missing(),
         repeats: life.repeats,
     })
+}
+
+/// When the lines came, where the guest's clock does not tell it; the last is the end.
+fn logged_ms(evidence: &Evidence<'_>) -> Option<(i64, i64)> {
+    let (first, _) = evidence.life.logged_ms()?;
+    let is_off = evidence.end.at_ms().is_none() || evidence.clock_ahead_ms().is_some();
+    Some((first, evidence.life.logged_at_ms(evidence.end)?)).filter(|_| is_off)
 }
 
 /// What speaks against the primary cause; a beginning that is not there is said of every cause.

@@ -3,6 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::LazyLock;
+use std::time::SystemTime;
+
+use memchr::memmem;
 
 use crate::line::scan::{Found, Scanner};
 use crate::line::{Line, RunId, field};
@@ -117,6 +120,7 @@ impl Names {
 
 /// The rows of the texts that a sample can hold.
 static NAME_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::RUNNER_NAME));
+static OFFSET_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::CLOCK_OFFSET));
 static STATE_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::AGENT_STATE));
 
 fn row(of: &field::Field) -> Option<usize> {
@@ -148,11 +152,17 @@ impl Book {
         Origin(label.map_or(0, |label| self.names.number(label)))
     }
 
-    /// Takes what stands in a line behind what runtimes and collectors put before it.
+    /// Takes a line of which nobody says when it came.
     pub fn take(&mut self, line: &[u8], origin: Origin, place: Place) {
+        self.take_at(line, origin, place, None);
+    }
+
+    /// Takes what stands in a line behind what runtimes and collectors put before it; `came_ms` is when they say that it came,
+    /// milliseconds since 1970.
+    pub fn take_at(&mut self, line: &[u8], origin: Origin, place: Place, came_ms: Option<i64>) {
         match std::str::from_utf8(line) {
             Ok(text) if self.film.is_some() => self.film_text(text, origin, place),
-            Ok(text) => self.take_text(text, origin, place),
+            Ok(text) => self.take_text(text, origin, place, came_ms.or_else(|| received_ms(text))),
             Err(error) => {
                 self.rests.take(line, origin, place);
                 self.is_broken(place, format!("byte {}: not UTF-8", error.valid_up_to()));
@@ -168,13 +178,16 @@ impl Book {
         self.rests.take(line, origin, place);
     }
 
-    fn take_text(&mut self, text: &str, origin: Origin, place: Place) {
+    fn take_text(&mut self, text: &str, origin: Origin, place: Place, came_ms: Option<i64>) {
         let mut slice = Slice::new(Mark::new(0, None, place));
         let mut name = "";
-        let mut impossible = None;
+        let (mut impossible, mut offset_ms) = (None, None);
         let (kept, bounds) = (slice::kept(), possible::bounds());
         let head = self.scanner.sample(text, |row, found| match found {
             Found::Number(value) => {
+                if Some(row) == *OFFSET_ROW {
+                    offset_ms = Some(value);
+                }
                 if let Some((kept, (low, high))) = kept.get(row).zip(bounds.get(row)) {
                     slice.keep(*kept, value);
                     if value < *low || value > *high {
@@ -188,7 +201,7 @@ impl Book {
         });
         let Some(head) = head else {
             return match Line::decode(text) {
-                Ok(line) => self.take_line(&line, origin, place),
+                Ok(line) => self.take_line(&line, origin, place, came_ms),
                 Err(error) => {
                     self.rests.take(text.as_bytes(), origin, place);
                     self.is_broken(place, error.to_string());
@@ -198,6 +211,9 @@ impl Book {
         slice.is_at(Mark::new(head.seq, head.at_ms, place));
         let impossible = impossible.or_else(|| possible::between(&slice));
         let life = self.life(origin, name, head.run, slice.mark);
+        if let Some(at_ms) = came_ms.or_else(|| slice.mark.at_ms()?.checked_sub(offset_ms?)) {
+            life.came(slice.mark, at_ms);
+        }
         match impossible {
             None => life.sample(&slice),
             Some(why) => {
@@ -219,7 +235,7 @@ impl Book {
     }
 
     /// A line that the scanner left to the decoder.
-    fn take_line(&mut self, line: &Line<'_>, origin: Origin, place: Place) {
+    fn take_line(&mut self, line: &Line<'_>, origin: Origin, place: Place, came_ms: Option<i64>) {
         let mark = Mark::new(line.seq, at_ms(line), place);
         let name = line.text(field::RUNNER_NAME).unwrap_or_default();
         if self.keeps_stages && line.event.as_deref() == Some("phase") {
@@ -228,6 +244,9 @@ impl Book {
         let slice = line.event.is_none().then(|| Slice::of(mark, line));
         let impossible = possible::reading(line).or_else(|| slice.as_ref().and_then(possible::between));
         let life = self.life(origin, name, line.run, mark);
+        if let Some(at_ms) = came_ms.or_else(|| mark.at_ms()?.checked_sub(line.scaled(field::CLOCK_OFFSET)?)) {
+            life.came(mark, at_ms);
+        }
         match (impossible, slice) {
             (Some(why), _) => {
                 life.impossible(mark);
@@ -357,7 +376,22 @@ impl Read {
     }
 }
 
+/// When a hub received a line, as it says behind the line's number.
+fn received_ms(text: &str) -> Option<i64> {
+    let head = text.as_bytes().get(..RECV_WITHIN).unwrap_or(text.as_bytes());
+    let at = RECV.find(head)? + RECV.needle().len();
+    since_1970_ms(humantime::parse_rfc3339(text.get(at..)?.split(' ').next()?).ok()?)
+}
+
+/// A hub's own word, and what it puts before that at most: the line's head, and who sent it.
+static RECV: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(" recv="));
+const RECV_WITHIN: usize = 640;
+
+fn since_1970_ms(at: SystemTime) -> Option<i64> {
+    i64::try_from(at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis()).ok()
+}
+
 /// When a line was written, milliseconds since 1970.
 pub(super) fn at_ms(line: &Line<'_>) -> Option<i64> {
-    i64::try_from(line.ts?.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
+    since_1970_ms(line.ts?)
 }

@@ -9,13 +9,14 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
+use super::loki::question::parse_time;
 use crate::line::TAG;
 
 /// What a line of a log is to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
-    /// A line with our tag first, whole or broken, and the Pod that a collector says it is of.
-    Ours(Cow<'a, [u8]>, Option<Cow<'a, str>>),
+    /// A line with our tag first, whole or broken.
+    Ours(Ours<'a>),
     /// What a container runtime took from a stream: a line, or a part of one. [`bare`] says what a whole one is.
     Logged(Logged<'a>),
     /// A part of a line of ours that a collector passed on as an entry of its own: it means nothing.
@@ -24,6 +25,17 @@ pub enum Entry<'a> {
     Mention,
     /// Another's.
     Other,
+}
+
+/// A line of ours with what a collector or a runtime says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ours<'a> {
+    /// Without a newline.
+    pub line: Cow<'a, [u8]>,
+    /// The Pod that it is of.
+    pub pod: Option<Cow<'a, str>>,
+    /// When it came, milliseconds since 1970 by their clock.
+    pub at_ms: Option<i64>,
 }
 
 /// A line or a part of one with what the runtime says of it.
@@ -55,7 +67,7 @@ pub const LABELS: [&str; 5] = ["pod", "pod_name", "k8s_pod_name", "runner_name",
 #[must_use]
 pub fn entry(line: &[u8]) -> Entry<'_> {
     if is_ours(line) {
-        return Entry::Ours(Cow::Borrowed(line), None);
+        return ours(line);
     }
     let found = match line.first() {
         Some(b'{') => json(line),
@@ -69,10 +81,33 @@ pub fn entry(line: &[u8]) -> Entry<'_> {
     })
 }
 
+impl Entry<'_> {
+    /// The same, which came at this time where nothing else says when.
+    #[must_use]
+    pub fn at(self, at_ms: Option<i64>) -> Self {
+        match self {
+            Entry::Ours(ours) => Entry::Ours(Ours { at_ms: ours.at_ms.or(at_ms), ..ours }),
+            other => other,
+        }
+    }
+}
+
+/// Milliseconds since 1970 of a time as runtimes and collectors write it.
+#[must_use]
+pub fn time_ms(text: &str) -> Option<i64> {
+    let since = parse_time(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
+}
+
+/// A line of which nobody says anything.
+fn ours(line: &[u8]) -> Entry<'_> {
+    Entry::Ours(Ours { line: Cow::Borrowed(line), ..Ours::default() })
+}
+
 /// Looks at a line of which nothing is to be taken off any more.
 #[must_use]
 pub fn bare(line: &[u8]) -> Entry<'_> {
-    if is_ours(line) { Entry::Ours(Cow::Borrowed(line), None) } else { others(line) }
+    if is_ours(line) { ours(line) } else { others(line) }
 }
 
 fn others(line: &[u8]) -> Entry<'_> {
@@ -87,7 +122,7 @@ pub(super) fn is_ours(line: &[u8]) -> bool {
 /// Behind what a tool for people put before it.
 fn behind(line: &[u8]) -> Option<Entry<'_>> {
     let (line, name) = before::strip(line)?;
-    Some(Entry::Ours(Cow::Borrowed(line), name.map(Cow::Borrowed)))
+    Some(Entry::Ours(Ours { line: Cow::Borrowed(line), pod: name.map(Cow::Borrowed), at_ms: None }))
 }
 
 /// `[pod/NAME/CONTAINER] LINE`, with a time or without.
@@ -95,8 +130,11 @@ fn prefixed(line: &[u8]) -> Option<Entry<'_>> {
     let (head, rest) = split_at_byte(line.strip_prefix(b"[")?, b']')?;
     let pod = std::str::from_utf8(head).ok()?.strip_prefix("pod/")?.split('/').next()?;
     let rest = rest.strip_prefix(b" ")?;
-    let line = if is_ours(rest) { rest } else { split_at_byte(rest, b' ').filter(|(at, _)| is_time(at))?.1 };
-    is_ours(line).then_some(Entry::Ours(Cow::Borrowed(line), Some(Cow::Borrowed(pod))))
+    let (at_ms, line) = match split_at_byte(rest, b' ').filter(|_| !is_ours(rest)) {
+        Some((at, line)) if is_time(at) => (bytes_ms(at), line),
+        _ => (None, rest),
+    };
+    is_ours(line).then_some(Entry::Ours(Ours { line: Cow::Borrowed(line), pod: Some(Cow::Borrowed(pod)), at_ms }))
 }
 
 /// `TIME LINE`, `TIME stdout F LINE` or `TIME {labels} LINE`.
@@ -106,12 +144,13 @@ fn stamped(line: &[u8]) -> Option<Entry<'_>> {
         return None;
     }
     if is_ours(rest) {
-        return Some(Entry::Ours(Cow::Borrowed(rest), None));
+        return Some(ours(rest).at(bytes_ms(time)));
     }
     if rest.first() == Some(&b'{') {
         let (labels, line) = rest.split_at_checked(labels_end(rest)?)?;
         let line = line.trim_ascii_start();
-        return is_ours(line).then(|| Entry::Ours(Cow::Borrowed(line), label(labels).map(Cow::Owned)));
+        let ours = || Ours { line: Cow::Borrowed(line), pod: label(labels).map(Cow::Owned), at_ms: bytes_ms(time) };
+        return is_ours(line).then(|| Entry::Ours(ours()));
     }
     let (stream, rest) = match rest.strip_prefix(b"stdout ") {
         Some(rest) => (Stream::Stdout, rest),
@@ -126,6 +165,10 @@ fn stamped(line: &[u8]) -> Option<Entry<'_>> {
     };
     let at = Cow::Borrowed(std::str::from_utf8(time).ok()?);
     Some(Entry::Logged(Logged { stream, at, text: Cow::Borrowed(text), is_end }))
+}
+
+fn bytes_ms(time: &[u8]) -> Option<i64> {
+    time_ms(std::str::from_utf8(time).ok()?)
 }
 
 /// The length of `{key="value", …}`.
@@ -153,6 +196,9 @@ fn label(labels: &[u8]) -> Option<String> {
     LABELS.iter().find_map(|key| value(key)).map(str::to_owned)
 }
 
+/// Where collectors write when a line came, the surest first.
+const TIMES: [&str; 4] = ["timestamp", "time", "@timestamp", "date"];
+
 /// `{"line": …, "labels": …}` of logcli, `{"log": …}` of Docker and of collectors.
 fn json(line: &[u8]) -> Option<Entry<'_>> {
     let mut object: Object = serde_json::from_slice(line).ok()?;
@@ -170,7 +216,8 @@ fn json(line: &[u8]) -> Option<Entry<'_>> {
         return Some(Entry::Part);
     }
     let pod = LABELS.iter().find_map(|key| labels.as_ref()?.get(key)?.as_str()).map(str::to_owned);
-    Some(Entry::Ours(Cow::Owned(text.into_bytes()), pod.map(Cow::Owned)))
+    let at_ms = TIMES.iter().find_map(|key| time_ms(object.get(*key)?.as_str()?));
+    Some(Entry::Ours(Ours { line: Cow::Owned(text.into_bytes()), pod: pod.map(Cow::Owned), at_ms }))
 }
 
 type Object = serde_json::Map<String, serde_json::Value>;
@@ -215,7 +262,7 @@ mod tests {
 
     fn ours(text: &str) -> Option<Option<String>> {
         match entry(text.as_bytes()) {
-            Entry::Ours(line, pod) if line.as_ref() == LINE.as_bytes() => Some(pod.map(Cow::into_owned)),
+            Entry::Ours(ours) if ours.line.as_ref() == LINE.as_bytes() => Some(ours.pod.map(Cow::into_owned)),
             Entry::Logged(logged) if logged.is_end && logged.text.as_ref() == LINE.as_bytes() => Some(None),
             _ => None,
         }
@@ -242,6 +289,26 @@ mod tests {
         for (text, pod) in cases {
             assert_eq!(ours(&text), Some(pod.map(str::to_owned)), "{text}");
         }
+    }
+
+    #[test]
+    fn who_logs_a_line_says_when_it_came() {
+        for text in [
+            format!("2026-06-04T12:00:00.5Z {LINE}"),
+            format!("2026-06-04T14:00:00.5+02:00 stdout F {LINE}"),
+            format!("[pod/runner-7/main] 2026-06-04T12:00:00.500Z {LINE}"),
+            format!("2026-06-04T12:00:00.5Z {{pod=\"runner-7\"}} {LINE}"),
+            format!("{{\"log\":\"{LINE}\\n\",\"stream\":\"stdout\",\"time\":\"2026-06-04T12:00:00.5Z\"}}"),
+            format!("{{\"labels\":{{}},\"line\":\"{LINE}\",\"timestamp\":\"2026-06-04T12:00:00.5Z\"}}"),
+        ] {
+            let at_ms = match entry(text.as_bytes()) {
+                Entry::Ours(ours) => ours.at_ms,
+                Entry::Logged(logged) => time_ms(&logged.at),
+                found => panic!("{found:?}"),
+            };
+            assert_eq!(at_ms, Some(1_780_574_400_500), "{text}");
+        }
+        assert!(matches!(entry(LINE.as_bytes()), Entry::Ours(Ours { at_ms: None, .. })));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::line::Line;
 
 use super::about::About;
 use super::book::Writer;
+use super::came::{Came, Set};
 use super::happening::{self, Happening, What};
 use super::moved::Moved;
 use super::seen::SeenSeqs;
@@ -15,6 +16,9 @@ const SLICE_MS: i64 = 12_000;
 
 /// How many slices are kept, the latest: a minute where samples are close, else as many samples.
 const SLICES: usize = 5;
+
+/// The interval of a probe that does not say it, at the least, ms.
+const SHORT_MS: i64 = 1000;
 
 /// The counts of kills: of the own cgroup, of its topmost visible ancestor, of the guest.
 pub const KILLS: [High; 3] = [High::OomKill, High::TreeOomKill, High::VmOomKill];
@@ -44,7 +48,10 @@ pub struct Life {
     pub stages: Option<Box<Stages>>,
     /// When the counts of [`KILLS`] last moved; `None` for one that was never read.
     pub kills: [Option<Moved>; KILLS.len()],
+    /// How often the guest's clock was set.
+    pub set: Set,
     seen: SeenSeqs,
+    came: Came,
     odd: Option<Box<Odd>>,
     /// Who wrote it.
     pub(super) writer: Writer,
@@ -80,6 +87,8 @@ impl Life {
             stages: None,
             kills: [None; KILLS.len()],
             seen: SeenSeqs::default(),
+            set: Set::default(),
+            came: Came::default(),
             odd: None,
             writer,
             unnamed: Box::default(),
@@ -110,6 +119,7 @@ impl Life {
         match line.event.as_deref() {
             Some("start") => self.about.get_or_insert_default().start(mark, line),
             // Scripts say of the runner what they know with each phase.
+            Some("gap") => self.set.take(mark, line),
             Some("about" | "phase") => self.about.get_or_insert_default().about(line),
             _ => {}
         }
@@ -144,6 +154,11 @@ impl Life {
             odd.impossible = odd.impossible.saturating_add(1);
             odd.last_impossible = Mark::later(odd.last_impossible, Some(mark));
         }
+    }
+
+    /// Takes when a line came, milliseconds since 1970 by the clock of who logged it.
+    pub(super) fn came(&mut self, mark: Mark, at_ms: i64) {
+        self.came.take(mark, at_ms);
     }
 
     /// It still spoke then, behind its last line.
@@ -195,6 +210,8 @@ impl Life {
             self.stages.get_or_insert_default().fold(stages);
         }
         self.seen.fold(&other.seen);
+        self.came.fold(&other.came);
+        self.set.fold(&other.set);
     }
 
     /// Lines that are missing between the first and the last.
@@ -225,6 +242,40 @@ impl Life {
             let span = whole.mark.at_ms()?.saturating_sub(whole.first.at_ms()?);
             (due > 0 && span > 0).then(|| span / due)
         })
+    }
+
+    /// From when to when its lines came by the clock of who logged them, milliseconds since 1970. `None` where that is not known, where
+    /// they are hardly any samples, or where they came much closer together than they were taken: all at once, some time later.
+    #[must_use]
+    pub fn logged_ms(&self) -> Option<(i64, i64)> {
+        let (first, last) = self.came.span_ms(self.last_sample.as_ref()?.mark)?;
+        let whole = self.whole.as_ref()?;
+        let due = i64::from(whole.samples.saturating_sub(whole.bursts)) - 1;
+        let interval_ms = self.about.as_ref().and_then(|about| about.interval_ms).unwrap_or(SHORT_MS);
+        let is_as_taken = last.saturating_sub(first) >= due.saturating_mul(interval_ms) / 2;
+        (due > 0 && is_as_taken).then_some((first, last))
+    }
+
+    /// By how much the guest's clock was ahead of that clock at the end, ms; `None` where it is not known.
+    #[must_use]
+    pub fn ahead_ms(&self) -> Option<i64> {
+        self.logged_ms()?;
+        self.came.ahead_ms()
+    }
+
+    /// When a line was written by the clock of who logged the last ones, where that is known; else by the guest's.
+    #[must_use]
+    pub fn logged_at_ms(&self, mark: Mark) -> Option<i64> {
+        match mark.at_ms() {
+            Some(at) => Some(at.saturating_sub(self.ahead_ms().unwrap_or(0))),
+            None => self.logged_ms().filter(|_| mark.seq >= self.last.seq).map(|(_, last)| last),
+        }
+    }
+
+    /// By how much the guest's clock was set between two lines, ms.
+    #[must_use]
+    pub fn set_ms(&self, from: Mark, to: Mark) -> i64 {
+        self.set.between_ms(from, to)
     }
 
     /// From its first line to its last, milliseconds since 1970; `None` without a sample or without a clock.

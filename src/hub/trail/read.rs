@@ -7,7 +7,7 @@ use std::thread;
 use memchr::{memchr, memrchr};
 
 use super::book::{Book, Origin};
-use super::entry::{Entry, bare, entry, is_ours};
+use super::entry::{Entry, bare, entry, is_ours, time_ms};
 use super::loki_json;
 use super::parts::Parts;
 use super::slice::Place;
@@ -174,12 +174,17 @@ impl Lines {
         let (source, line_nr) = (self.source, self.line);
         match entry(line.strip_suffix(b"\r").unwrap_or(line)) {
             Entry::Logged(logged) => {
+                let at = logged.at.clone();
                 let taken = self.parts.take(logged, line_nr);
                 if let Some((text, line)) = taken.lost {
                     book.is_part(&text, Origin::default(), Place { source, line });
                 }
                 if let Some((text, line)) = taken.whole {
-                    one(bare(text.strip_suffix(b"\r").unwrap_or(&text)), &text, Place { source, line }, book);
+                    let found = match bare(text.strip_suffix(b"\r").unwrap_or(&text)) {
+                        ours @ Entry::Ours(_) => ours.at(time_ms(&at)),
+                        other => other,
+                    };
+                    one(found, &text, Place { source, line }, book);
                 }
             }
             found => one(found, line, Place { source, line: line_nr }, book),
@@ -207,9 +212,9 @@ fn without_torn(line: &[u8]) -> &[u8] {
 /// Takes what was found in a text.
 fn one(entry: Entry<'_>, text: &[u8], place: Place, book: &mut Book) {
     match entry {
-        Entry::Ours(line, pod) => {
-            let origin = pod.map_or(Origin::default(), |pod| book.origin(Some(&pod)));
-            book.take(&line, origin, place);
+        Entry::Ours(ours) => {
+            let origin = ours.pod.map_or(Origin::default(), |pod| book.origin(Some(&pod)));
+            book.take_at(&ours.line, origin, place, ours.at_ms);
         }
         Entry::Mention => book.mention(text, Origin::default(), place),
         Entry::Other => book.counts.passed_over += 1,

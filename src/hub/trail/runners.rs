@@ -119,7 +119,7 @@ pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     let mut called: Vec<Called> = groups.iter().map(|(whose, runs)| name(book, &unnamed_in, whose, runs)).collect();
     called::apart(&mut called, book);
     let runners = groups.into_iter().zip(called).map(|((whose, mut runs), called)| {
-        runs.sort_by(|(a_run, a), (b_run, b)| (a.last.at_ms(), a_run.as_str()).cmp(&(b.last.at_ms(), b_run.as_str())));
+        runs.sort_by_cached_key(|(run, life)| (life.logged_at_ms(life.last), run.as_str().to_owned()));
         let left_out = left_out.get(&whose).copied().unwrap_or(0);
         Runner { name: called.name, left_out, broken: broken(book, &runs), is_cut: is_cut(book, &runs), runs }
     });
