@@ -27,6 +27,7 @@ mod kept;
 mod loki;
 mod losses;
 mod made;
+mod names;
 mod page;
 mod stand_in;
 mod support;

@@ -1,6 +1,7 @@
 //! From runs to runners: a runner is what its name, its Pod or its boot says is one.
 
 mod called;
+mod lives;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
