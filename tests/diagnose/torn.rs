@@ -127,7 +127,12 @@ fn the_place_of_such_a_line_is_told() {
     assert_eq!(code, Code::Said);
     assert!(out.contains("what it said is not known  [stdin:32]\n"), "{out}");
     assert!(out.contains("fell silent between 2026-05-28T20:29:15.000Z (the last line) and"), "{out}");
-    assert!(log.contains("1 lines have RUNNER_VITALS in their middle"), "{log}");
+    assert!(
+        log.contains(
+            "vitals-hub: 1 line has RUNNER_VITALS in the middle, passed over as 0 others; the first is stdin:32\n"
+        ),
+        "{log}"
+    );
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Counts {
     pub passed_over: u64,
     /// Those of them that have our tag somewhere behind their beginning: no line of ours.
     pub mentions: u64,
+    /// Those of them that are JSON.
+    pub in_json: u64,
     /// Lines too long to be ours.
     pub overlong: u64,
 }
@@ -69,6 +71,8 @@ pub struct Book {
     pub counts: Counts,
     /// The first broken lines.
     pub broken: Vec<Broken>,
+    /// The first line that has our tag and is no line of ours.
+    pub first_mention: Option<Place>,
     /// What could not be read, and why, where it is known that there is more.
     pub partial: Option<String>,
     pub(super) sources: Vec<String>,
@@ -174,6 +178,8 @@ impl Book {
     /// another wrote before.
     pub(super) fn mention(&mut self, line: &[u8], origin: Origin, place: Place) {
         self.counts.mentions += 1;
+        self.counts.in_json += u64::from(line.first() == Some(&b'{'));
+        self.first_mention.get_or_insert(place);
         self.counts.passed_over += 1;
         self.rests.take(line, origin, place);
     }
@@ -334,8 +340,8 @@ impl Book {
     #[must_use]
     pub fn into_runners(mut self) -> (Vec<Runner>, Read) {
         let runners = runners::group(&mut self);
-        let Self { counts, broken, partial, sources, names, twins, .. } = self;
-        (runners, Read { counts, broken, partial, sources, names, twins })
+        let Self { counts, broken, first_mention, partial, sources, names, twins, .. } = self;
+        (runners, Read { counts, broken, first_mention, partial, sources, names, twins })
     }
 
     /// A book that the same sources, read once more in the same order, go through into a film; it knows from `read` whose the lines are.
@@ -358,6 +364,8 @@ pub struct Read {
     pub counts: Counts,
     /// The first broken lines.
     pub broken: Vec<Broken>,
+    /// The first line that has our tag and is no line of ours.
+    pub first_mention: Option<Place>,
     /// What could not be read, and why, where it is known that there is more.
     pub partial: Option<String>,
     /// What the sources are called, by their numbers.

@@ -4,6 +4,10 @@
 //! form (`TIME {labels} LINE`) and as jsonl; `docker compose logs`, `stern` and `journalctl` (`before`).
 
 mod before;
+mod colour;
+mod wrapped;
+
+pub use wrapped::TEXTS;
 
 use std::borrow::Cow;
 
@@ -66,11 +70,18 @@ pub const LABELS: [&str; 5] = ["pod", "pod_name", "k8s_pod_name", "runner_name",
 /// Looks at a line of a log, without its newline.
 #[must_use]
 pub fn entry(line: &[u8]) -> Entry<'_> {
+    match colour::without(line) {
+        Some(plain) => whole(&plain).into_owned(),
+        None => whole(line),
+    }
+}
+
+fn whole(line: &[u8]) -> Entry<'_> {
     if is_ours(line) {
         return ours(line);
     }
     let found = match line.first() {
-        Some(b'{') => json(line),
+        Some(b'{') => wrapped::json(line),
         Some(b'[') => prefixed(line),
         Some(b'0'..=b'9') => stamped(line),
         _ => None,
@@ -82,6 +93,22 @@ pub fn entry(line: &[u8]) -> Entry<'_> {
 }
 
 impl Entry<'_> {
+    fn into_owned(self) -> Entry<'static> {
+        let owned = |text: Cow<'_, [u8]>| Cow::Owned(text.into_owned());
+        let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Entry::Ours(Ours { line, pod, at_ms }) => {
+                Entry::Ours(Ours { line: owned(line), pod: pod.map(text), at_ms })
+            }
+            Entry::Logged(Logged { stream, at, text: part, is_end }) => {
+                Entry::Logged(Logged { stream, at: text(at), text: owned(part), is_end })
+            }
+            Entry::Part => Entry::Part,
+            Entry::Mention => Entry::Mention,
+            Entry::Other => Entry::Other,
+        }
+    }
+
     /// The same, which came at this time where nothing else says when.
     #[must_use]
     pub fn at(self, at_ms: Option<i64>) -> Self {
@@ -107,6 +134,9 @@ fn ours(line: &[u8]) -> Entry<'_> {
 /// Looks at a line of which nothing is to be taken off any more.
 #[must_use]
 pub fn bare(line: &[u8]) -> Entry<'_> {
+    if let Some(plain) = colour::without(line) {
+        return if is_ours(&plain) { ours(&plain).into_owned() } else { others(&plain).into_owned() };
+    }
     if is_ours(line) { ours(line) } else { others(line) }
 }
 
@@ -196,49 +226,6 @@ fn label(labels: &[u8]) -> Option<String> {
     LABELS.iter().find_map(|key| value(key)).map(str::to_owned)
 }
 
-/// Where collectors write when a line came, the surest first.
-const TIMES: [&str; 4] = ["timestamp", "time", "@timestamp", "date"];
-
-/// `{"line": …, "labels": …}` of logcli, `{"log": …}` of Docker and of collectors.
-fn json(line: &[u8]) -> Option<Entry<'_>> {
-    let mut object: Object = serde_json::from_slice(line).ok()?;
-    if let Some(logged) = docker(&mut object) {
-        return Some(Entry::Logged(logged));
-    }
-    let is_part = ["logtag", "_p"].iter().any(|key| object.get(*key).and_then(|tag| tag.as_str()) == Some("P"));
-    let labels = object.remove("labels");
-    let serde_json::Value::String(text) = object.remove("line").or_else(|| object.remove("log"))? else { return None };
-    let text = text.strip_suffix('\n').map(str::to_owned).unwrap_or(text);
-    if !is_ours(text.as_bytes()) {
-        return None;
-    }
-    if is_part {
-        return Some(Entry::Part);
-    }
-    let pod = LABELS.iter().find_map(|key| labels.as_ref()?.get(key)?.as_str()).map(str::to_owned);
-    let at_ms = TIMES.iter().find_map(|key| time_ms(object.get(*key)?.as_str()?));
-    Some(Entry::Ours(Ours { line: Cow::Owned(text.into_bytes()), pod: pod.map(Cow::Owned), at_ms }))
-}
-
-type Object = serde_json::Map<String, serde_json::Value>;
-
-/// Docker's json-file has these keys and no others; a line ends with its newline, a part of one has none.
-fn docker(object: &mut Object) -> Option<Logged<'static>> {
-    if object.keys().any(|key| !matches!(key.as_str(), "log" | "stream" | "time" | "attrs")) {
-        return None;
-    }
-    let stream = match object.get("stream")?.as_str()? {
-        "stdout" => Stream::Stdout,
-        "stderr" => Stream::Stderr,
-        _ => return None,
-    };
-    let at = object.get("time")?.as_str()?.to_owned();
-    let serde_json::Value::String(mut text) = object.remove("log")? else { return None };
-    let is_end = text.ends_with('\n');
-    text.truncate(text.len() - usize::from(is_end));
-    Some(Logged { stream, at: Cow::Owned(at), text: Cow::Owned(text.into_bytes()), is_end })
-}
-
 /// Something like `2026-06-04T12:00:00.123456789Z`.
 fn is_time(text: &[u8]) -> bool {
     let [_, _, _, _, b'-', _, _, b'-', _, _, b'T', rest @ ..] = text else { return false };
@@ -276,6 +263,14 @@ mod tests {
             (format!("2026-06-04T12:00:00+02:00 stderr F {LINE}"), None),
             (format!("2026-06-04T12:00:00Z {LINE}"), None),
             (format!("runner-1  | {LINE}"), Some("runner-1")),
+            (format!("\u{1b}[36mrunner-1  | \u{1b}[0m{LINE}\u{1b}[0m"), Some("runner-1")),
+            (format!("\u{1b}[32m{LINE}"), None),
+            (format!("2026-06-04T12:00:00Z \u{1b}[32m{LINE}\u{1b}[0m"), None),
+            (format!("{{\"date\":1.5,\"message\":\"\\u001b[32m{LINE}\\u001b[0m\"}}"), None),
+            (format!("{{\"log\":{{\"level\":\"info\"}},\"message\":\"{LINE}\"}}"), None),
+            (format!("{{\"MESSAGE\":\"{LINE}\",\"_PID\":\"7\"}}"), None),
+            (format!("{{\"msg\":\"{LINE}\\n\",\"kubernetes\":{{\"pod_name\":\"runner-7\"}}}}"), Some("runner-7")),
+            (format!("{{\"body\":\"{LINE}\"}}"), None),
             (format!("2026-06-04T12:00:00+0000 host unit[7]: {LINE}"), None),
             (format!("[pod/runner-7/main] {LINE}"), Some("runner-7")),
             (format!("[pod/runner-7/main] 2026-06-04T12:00:00Z {LINE}"), Some("runner-7")),
@@ -323,6 +318,10 @@ mod tests {
             format!("{{\"log\":\"x {LINE}\"}}"),
             format!("{{\"log\":\"x\\n{LINE}\"}}"),
             format!("{{\"line\":[\"{LINE}\"]}}"),
+            format!("{{\"said\":\"{LINE}\"}}"),
+            format!("{{\"message\":\"x {LINE}\"}}"),
+            format!("x \u{1b}[32m{LINE}"),
+            format!("\u{1b}[2J{LINE}"),
             format!("[pod/a] echo {LINE}"),
             "RUNNER_VITALSX".to_owned(),
         ];
