@@ -54,7 +54,7 @@ pub struct Args {
     /// Only this runner
     #[arg(long, value_name = "NAME")]
     pub runner: Option<String>,
-    /// One row a runner, by time of death, and totals by cause
+    /// One row a life, by time of death, and totals by cause; a name that is given to one guest after another has a row for each boot
     #[arg(long)]
     pub all: bool,
     /// How it is told
@@ -147,15 +147,20 @@ pub fn run(
     let (mut runners, read) = book.into_runners();
     // That the log cannot be written is no reason to say nothing.
     let _ = inputs::tell(&read, log);
+    let names = names(&runners, args.runner.as_deref());
     if let Some(name) = &args.runner {
         runners.retain(|runner| runner.name == *name);
+    }
+    if args.all {
+        let _ = tell_left_out(&runners, log);
+        runners = runners.into_iter().flat_map(Runner::lives).collect();
     }
     if runners.is_empty() {
         let why = if has_lines { "no runner of that name" } else { "no line of vitals" };
         let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
         // Who was not let in knows nothing of what is there, and that was told.
         if has_lines || !args.files.is_empty() || !matches!(asked, Asked::Nothing(_)) {
-            let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
+            let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}{names}");
         }
         return match asked {
             Asked::Whole => Code::Unusable,
@@ -181,6 +186,32 @@ pub fn run(
             Code::Unwritten
         }
     }
+}
+
+/// Some of the names that there are, where none of them is the one that was asked for.
+fn names(runners: &[Runner], asked: Option<&str>) -> String {
+    if runners.is_empty() || asked.is_none_or(|asked| runners.iter().any(|runner| runner.name == asked)) {
+        return String::new();
+    }
+    let first: Vec<String> = runners.iter().take(NAMES).map(|runner| harmless(runner.name.as_str())).collect();
+    let more = match runners.len().saturating_sub(NAMES) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    format!("; there are {}{more}", first.join(", "))
+}
+
+/// How many names are told.
+const NAMES: usize = 10;
+
+/// Tells how many lives have no row.
+fn tell_left_out(runners: &[Runner], log: &mut impl Write) -> io::Result<()> {
+    for runner in runners.iter().filter(|runner| runner.left_out > 0).take(NAMES) {
+        let (name, left_out) = (harmless(runner.name.as_str()), runner.left_out);
+        writeln!(log, "vitals-hub: {name}: {left_out} earlier runs of this name are not kept and have no row")?;
+    }
+    let more = runners.iter().filter(|runner| runner.left_out > 0).skip(NAMES).count();
+    if more > 0 { writeln!(log, "vitals-hub: so it is with {more} more names") } else { Ok(()) }
 }
 
 /// Whom of Loki to ask for what.

@@ -7,7 +7,9 @@
 //! A line is ours when it begins with the tag, or with it behind what a container runtime or a collector puts before lines
 //! ([`entry`]). The tag in the middle of a line is what somebody said about a line, and is no line.
 
+pub mod about;
 pub mod book;
+pub mod came;
 mod crowd;
 pub mod entry;
 pub mod film;
@@ -20,6 +22,7 @@ pub mod moved;
 mod parts;
 pub mod possible;
 pub mod read;
+mod rests;
 pub mod runners;
 pub mod seen;
 pub mod slice;

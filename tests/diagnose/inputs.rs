@@ -198,3 +198,46 @@ fn a_name_that_many_share_is_told_in_bounded_room() {
         "{says}"
     );
 }
+
+/// In whatever a log of a terminal or of a collector wraps its lines, they are found.
+#[test]
+fn colours_and_json_are_no_part_of_lines() {
+    let text = fixture("oom-cgroup");
+    let plain = told(&verdict(&text));
+    let each = |form: &dyn Fn(&str) -> String| text.lines().map(|line| form(line) + "\n").collect::<String>();
+    for wrapped in [
+        each(&|line| format!("\u{1b}[36m{line}\u{1b}[0m")),
+        each(&|line| format!("\u{1b}[0;32m\u{1b}[1m{line}\u{1b}[0m\u{1b}[K")),
+        each(&|line| format!("2026-11-24T18:42:53.1Z stdout F \u{1b}[36m{line}\u{1b}[0m")),
+        each(&|line| serde_json::json!({ "level": "info", "message": line }).to_string()),
+        each(&|line| serde_json::json!({ "log": format!("\u{1b}[36m{line}\u{1b}[0m\n"), "tag": "x" }).to_string()),
+        each(&|line| serde_json::json!({ "MESSAGE": line, "_PID": "7" }).to_string()),
+    ] {
+        assert_eq!(told(&verdict(&wrapped)), plain, "{}", wrapped.lines().next().unwrap());
+    }
+}
+
+/// What has the tag and was not taken is told with its place, and what a file is that cannot be read.
+#[test]
+fn what_was_passed_over_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = fixture("idle").lines().next().unwrap().to_owned();
+    let said = serde_json::json!({ "said": line }).to_string();
+    std::fs::write(dir.path().join("a.log"), format!("{}hello\nsaid {line}\n{said}\n{said}\n", fixture("idle")))
+        .unwrap();
+    std::fs::write(dir.path().join("b.log"), line.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>())
+        .unwrap();
+    std::fs::write(dir.path().join("c.log"), b"\xfd7zXZ\0...").unwrap();
+    let (_, log, code) = printed(&[dir.path()]);
+    assert_eq!(code, Code::Said);
+    let at = fixture("idle").lines().count() + 2;
+    let first = dir.path().join("a.log");
+    for says in [
+        format!("3 lines have RUNNER_VITALS in the middle, passed over as 1 others; the first is {}:{at}\n", first.display()),
+        "vitals-hub: 2 of them are JSON: a line is looked for in line, log, message, msg, MESSAGE, body, and has to begin there\n".to_owned(),
+        format!("{}: it is UTF-16: make it UTF-8 first", dir.path().join("b.log").display()),
+        format!("{}: compressed by xz: unpack it first\n", dir.path().join("c.log").display()),
+    ] {
+        assert!(log.contains(&says), "{says}: {log}");
+    }
+}

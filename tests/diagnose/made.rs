@@ -93,6 +93,11 @@ impl Made {
         self
     }
 
+    /// Its clock is set.
+    pub(crate) fn clock_set(self, ms: i64) -> Self {
+        Self { at_ms: self.at_ms.checked_add_signed(ms).unwrap(), ..self }
+    }
+
     /// A sample, five seconds after what came before.
     pub(crate) fn sample(self) -> Self {
         let pairs: Vec<String> = self.usual.iter().map(|(key, value)| format!("{key}={value}")).collect();

@@ -178,7 +178,8 @@ fn when(evidence: &Evidence<'_>, case: &Case) -> String {
         Cause::Paused => gap(evidence, case),
         _ => lines().min().zip(lines().max()),
     };
-    span.map_or_else(String::new, |(from, to)| between(from, to))
+    let ahead_ms = evidence.clock_ahead_ms().unwrap_or(0);
+    span.map_or_else(String::new, |(from, to)| between(from.saturating_sub(ahead_ms), to.saturating_sub(ahead_ms)))
 }
 
 /// From when to when nothing ran; the line of a gap comes when it is over.

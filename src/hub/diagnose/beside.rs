@@ -22,7 +22,7 @@ pub struct Beside {
 impl Beside {
     pub(super) fn of(verdict: &Verdict) -> Self {
         let (cause, word) = (verdict.cause, verdict.word());
-        Self { run: verdict.run.clone(), cause, word, score: verdict.score, last_ms: verdict.last_ms }
+        Self { run: verdict.run.clone(), cause, word, score: verdict.score, last_ms: verdict.ended_ms() }
     }
 
     /// In a sentence.

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::hub::trail::slice::Mark;
-
 /// So much later than it is due a line can come: it waits for a collector, or in a queue behind others, ms. Where lines are further
 /// apart it is two of their intervals.
 const SLACK_MS: i64 = 30_000;
@@ -37,10 +35,10 @@ impl Clock {
     }
 
     /// Up to when a trail was looked at whose end is not seen: its next line, an interval after its last, may yet come. `None`
-    /// where it is over, or where nothing tells when its last line was.
+    /// where it is over, or where nothing tells when its last line was, `last_ms`.
     #[must_use]
-    pub fn before_the_end(&self, last: Mark, interval_ms: i64) -> Option<Looked> {
-        let last_ms = last.at_ms()?;
+    pub fn before_the_end(&self, last_ms: Option<i64>, interval_ms: i64) -> Option<Looked> {
+        let last_ms = last_ms?;
         let is_near = |at_ms: i64| last_ms <= at_ms.saturating_add(AHEAD_MS);
         // Files can have later lines than Loki was asked for.
         let to_ms = self.to_ms.filter(|to| *to < self.now_ms && is_near(*to));
@@ -59,14 +57,12 @@ fn since_1970_ms(at: SystemTime) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::trail::slice::Place;
 
     #[test]
     fn a_run_is_over_when_its_next_line_is_long_due() {
         let at = |s: u64| UNIX_EPOCH + Duration::from_secs(s);
-        let last = Mark::new(9, Some(1_000_000), Place::default());
         let looked = |now: u64, to: Option<u64>, interval_ms| {
-            let found = Clock::new(at(now), to.map(at)).before_the_end(last, interval_ms);
+            let found = Clock::new(at(now), to.map(at)).before_the_end(Some(1_000_000), interval_ms);
             found.map(|looked| (looked.at_ms / 1000, looked.over_ms / 1000, looked.is_asked))
         };
         for (now, to, interval_ms, expected) in [
@@ -87,6 +83,6 @@ mod tests {
         ] {
             assert_eq!(looked(now, to, interval_ms), expected, "{now} {to:?} {interval_ms}");
         }
-        assert_eq!(Clock::new(at(5), None).before_the_end(Mark::new(9, None, Place::default()), 5000), None);
+        assert_eq!(Clock::new(at(5), None).before_the_end(None, 5000), None);
     }
 }

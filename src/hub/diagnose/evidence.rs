@@ -1,8 +1,9 @@
 //! What the lines of a runner show of its end: the figures that the rules look at. Pure.
 
 use crate::hub::trail::Runner;
+use crate::hub::trail::about::About;
 use crate::hub::trail::happening::{Happening, What};
-use crate::hub::trail::life::{About, Life};
+use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{High, Last, Low, Mark, Mean, Slice};
 
 use super::case::Reason;
@@ -11,6 +12,9 @@ use super::units::at;
 
 /// The interval of a probe that does not say it, ms.
 pub(super) const INTERVAL_MS: i64 = 5000;
+
+/// By so much collectors are late with lines: what is more is told, and believed of the guest's clock, ms.
+const CLOCK_OFF_MS: i64 = 5000;
 
 /// How a trail ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Evidence<'r> {
     pub ending: Ending,
     /// The line that says so; the last line where none does.
     pub end: Mark,
+    /// What is left of a later line than the last, where no last word is there: it still spoke then.
+    pub heard: Option<Mark>,
     /// Time between two due samples.
     pub interval_ms: i64,
     /// Up to when it was looked at, where its next line may yet come.
@@ -76,11 +82,14 @@ impl<'r> Evidence<'r> {
         });
         let interval_ms = life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000);
         let ending = ending(stop, &phases, life);
-        let looked = clock.before_the_end(life.last, interval_ms).filter(|_| ending == Ending::Silence);
+        let heard = life.odd().heard.filter(|_| ending == Ending::Silence);
+        let last = heard.unwrap_or(life.last);
+        let looked = clock.before_the_end(life.logged_at_ms(last), interval_ms).filter(|_| ending == Ending::Silence);
         Some(Self {
             life,
             ending: if looked.is_some() { Ending::Alive } else { ending },
-            end: stop.map_or(life.last, |stop| stop.mark),
+            end: stop.map_or(last, |stop| stop.mark),
+            heard,
             interval_ms,
             looked,
             phases,
@@ -100,7 +109,14 @@ impl<'r> Evidence<'r> {
     /// How long before the end a line was; `None` without a clock. Never negative: clocks jump.
     #[must_use]
     pub fn age_ms(&self, mark: Mark) -> Option<i64> {
-        Some(self.end.at_ms()?.saturating_sub(mark.at_ms()?).max(0))
+        let age = self.end.at_ms()?.saturating_sub(mark.at_ms()?);
+        Some(age.saturating_sub(self.life.set_ms(mark, self.end)).max(0))
+    }
+
+    /// By how much the guest's clock was ahead of the log's at the end, ms; `None` where it is not known, or a few seconds.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        self.life.ahead_ms().filter(|ahead| ahead.abs() > CLOCK_OFF_MS)
     }
 
     /// Whether a line was at most so long before the end. Without a clock: among the last twenty lines.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::hub::trail::entry::TEXTS;
 use crate::hub::trail::loki::{Fault, Loki, LokiError, Question, Settings};
 use crate::hub::trail::loki_json::at_ns;
 use crate::hub::trail::{self, Book, read};
@@ -116,11 +117,22 @@ pub(crate) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
         writeln!(log, "vitals-hub: {} lines are too long to be ours", counts.overlong)?;
     }
     if counts.mentions > 0 {
+        let first =
+            read.first_mention.map_or_else(String::new, |place| format!("; the first is {}", read.place(place)));
         writeln!(
             log,
-            "vitals-hub: {} lines have RUNNER_VITALS in their middle and were passed over, as {} others",
-            counts.mentions,
-            counts.passed_over - counts.mentions
+            "vitals-hub: {} RUNNER_VITALS in the middle, passed over as {} others{}",
+            if counts.mentions == 1 { "1 line has".to_owned() } else { format!("{} lines have", counts.mentions) },
+            counts.passed_over - counts.mentions,
+            harmless(first)
+        )?;
+    }
+    if counts.in_json > 0 {
+        writeln!(
+            log,
+            "vitals-hub: {} of them are JSON: a line is looked for in {}, and has to begin there",
+            counts.in_json,
+            TEXTS.join(", ")
         )?;
     }
     Ok(())

@@ -121,7 +121,7 @@ impl Page {
             return;
         }
         let Some(part) = Part::of(runner, verdict) else { return };
-        let order = |part: &Part| (part.verdict.last_ms, part.verdict.runner.clone());
+        let order = |part: &Part| (part.verdict.ended_ms(), part.verdict.runner.clone());
         let at = self.parts.partition_point(|other| order(other) <= order(&part));
         if at == 0 && self.parts.len() >= self.most {
             return;

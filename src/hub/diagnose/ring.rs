@@ -1,7 +1,7 @@
 //! Whether a message of the kernel is of this run. A probe that starts can find older ones in the kernel's ring.
 
+use crate::hub::trail::about::CLOCKS_MS;
 use crate::hub::trail::happening::{Happening, What};
-use crate::hub::trail::life::CLOCKS_MS;
 
 use super::evidence::Evidence;
 

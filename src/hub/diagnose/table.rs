@@ -1,6 +1,6 @@
-//! `--all`: a row a runner, by the time of its death, and how many died of what.
+//! `--all`: a row a life, by the time of its end, and how many ended how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::thread;
@@ -105,7 +105,7 @@ impl Table {
 impl Row {
     fn of(verdict: &Verdict) -> Self {
         Self {
-            last_ms: verdict.last_ms,
+            last_ms: verdict.ended_ms(),
             runner: verdict.runner.clone(),
             cause: verdict.cause,
             word: verdict.word(),
@@ -119,11 +119,15 @@ impl Row {
     }
 }
 
-/// How many runners there are, and how many of them did not die.
+/// How many runners there are, how many lives they had, and how many of these did not end.
 pub(super) fn heading(rows: &[Row]) -> String {
     let alive = rows.iter().filter(|row| row.is_alive).count();
-    let runners = count(rows.len() as u64, "runner");
-    if alive == 0 { runners } else { format!("{runners}, {alive} of them alive") }
+    let names: BTreeSet<&str> = rows.iter().map(|row| row.runner.as_str()).collect();
+    let mut says = count(names.len() as u64, "runner");
+    if names.len() < rows.len() {
+        says = format!("{} lives of {says}", rows.len());
+    }
+    if alive == 0 { says } else { format!("{says}, {alive} of them alive") }
 }
 
 /// How many died of what, the most first: the word, what it means, the count. A job that failed is another end than one that did not.

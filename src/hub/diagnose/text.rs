@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::hub::trail::Read;
+use crate::hub::trail::came::Set;
 
 use super::beside::Beside;
 use super::evidence::Ending;
@@ -80,8 +81,7 @@ pub fn write(verdict: &Verdict, read: &Read, look: Look, out: &mut impl Write) -
 }
 
 pub(super) fn trail(verdict: &Verdict) -> String {
-    let span = verdict.first_ms.zip(verdict.last_ms).map(|(first, last)| last.saturating_sub(first).max(0));
-    let span = span.map_or_else(String::new, |span| format!(" over {}", time(span)));
+    let span = span_ms(verdict).map_or_else(String::new, |span| format!(" over {}", time(span)));
     let mut says = format!("run {}, {}{span}", verdict.run, count(verdict.lines, "line"));
     if verdict.missing_before > 0 {
         says += &format!(", {} before them not there", verdict.missing_before);
@@ -92,6 +92,7 @@ pub(super) fn trail(verdict: &Verdict) -> String {
     if verdict.repeats > 0 {
         says += &format!(", {} repeated", verdict.repeats);
     }
+    says += &clock(verdict);
     let in_turn = verdict.runs.saturating_sub(verdict.beside.len());
     if in_turn > 1 {
         says += &format!("; the last of {in_turn} runs");
@@ -99,23 +100,51 @@ pub(super) fn trail(verdict: &Verdict) -> String {
     says
 }
 
+/// From its first line to its last. Where the clock was set on the way, the guest's times alone do not tell it.
+fn span_ms(verdict: &Verdict) -> Option<i64> {
+    let guests = || Some(verdict.last_ms?.saturating_sub(verdict.first_ms?).saturating_sub(verdict.set.total_ms));
+    let span = verdict.logged_ms.map(|(first, last)| last.saturating_sub(first)).or_else(guests)?;
+    (span >= 0).then_some(span)
+}
+
+/// What is to be known of the guest's clock.
+fn clock(verdict: &Verdict) -> String {
+    let mut says = String::new();
+    match verdict.clock_ahead_ms() {
+        Some(ahead) if ahead > 0 => says += &format!("; its clock was {} ahead of the log's", time(ahead)),
+        // A collector that is late looks the same.
+        Some(ahead) => says += &format!("; its clock was {} behind the log's, or its lines came so late", time(-ahead)),
+        None => {}
+    }
+    let set = verdict.set;
+    if set != Set::default() {
+        let way = if set.total_ms < 0 { "back" } else { "forward" };
+        let often = if set.total_ms == set.last_ms { "" } else { ", in all of several times" };
+        says += &format!("; its clock was set {way} by {} on the way{often}", time(set.total_ms.saturating_abs()));
+    } else if verdict.first_ms.zip(verdict.last_ms).is_some_and(|(first, last)| last < first) {
+        says += "; its clock went back on the way";
+    }
+    says
+}
+
 pub(super) fn death(verdict: &Verdict) -> String {
-    let last = verdict.last_ms.map_or_else(|| "an unknown time".to_owned(), at);
-    match (verdict.ending, verdict.next_due_ms) {
+    let last = verdict.ended_ms().map_or_else(|| "an unknown time".to_owned(), at);
+    let by = if verdict.logged_ms.is_some() { ", by the log's clock" } else { "" };
+    match (verdict.ending, verdict.due_ms()) {
         (Ending::Silence, Some(due)) => {
-            format!("fell silent between {last} (the last line) and {} (when the next was due)", at(due))
+            format!("fell silent between {last} (the last line) and {} (when the next was due){by}", at(due))
         }
-        (Ending::Silence, None) => format!("fell silent after {last}"),
+        (Ending::Silence, None) => format!("fell silent after {last}{by}"),
         (Ending::Alive, due) => {
             format!(
-                "its lines go on: the last at {last}, the next is due at {}",
+                "its lines go on: the last at {last}, the next is due at {}{by}",
                 due.map_or_else(|| "an unknown time".to_owned(), at)
             )
         }
-        (Ending::Told, _) => format!("was told to stop at {last}"),
-        (Ending::Finished { .. }, _) => format!("finished at {last}"),
-        (Ending::Orphaned, _) => format!("what started it was gone at {last}"),
-        (Ending::Unread, _) => format!("its lines were no longer read at {last}"),
+        (Ending::Told, _) => format!("was told to stop at {last}{by}"),
+        (Ending::Finished { .. }, _) => format!("finished at {last}{by}"),
+        (Ending::Orphaned, _) => format!("what started it was gone at {last}{by}"),
+        (Ending::Unread, _) => format!("its lines were no longer read at {last}{by}"),
     }
 }
 

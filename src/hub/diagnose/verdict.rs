@@ -3,6 +3,7 @@
 use std::mem;
 
 use crate::hub::trail::Runner;
+use crate::hub::trail::came::Set;
 use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{Mark, Place};
 
@@ -113,6 +114,10 @@ pub struct Verdict {
     pub last_ms: Option<i64>,
     /// When the next is or would have been due; after a last word none is.
     pub next_due_ms: Option<i64>,
+    /// From when to when lines came by the clock of who logged them, where the guest's was off by more than a few seconds or unusable.
+    pub logged_ms: Option<(i64, i64)>,
+    /// How often the guest's clock was set on the way.
+    pub set: Set,
     /// Lines of the run that are there.
     pub lines: u64,
     /// Lines of the run that are missing before the first that is there.
@@ -141,6 +146,25 @@ impl Verdict {
             Ending::Finished { .. } => "the job failed: it ended with another code than 0, or by a signal",
             _ => self.cause.about(),
         }
+    }
+
+    /// When its last line was: by the clock of who logged it where the guest's was off, else by the guest's.
+    #[must_use]
+    pub fn ended_ms(&self) -> Option<i64> {
+        self.logged_ms.map(|(_, last)| last).or(self.last_ms)
+    }
+
+    /// When the next line is or would have been due, by the same clock.
+    #[must_use]
+    pub fn due_ms(&self) -> Option<i64> {
+        let interval_ms = self.next_due_ms?.saturating_sub(self.last_ms?);
+        Some(self.ended_ms()?.saturating_add(interval_ms))
+    }
+
+    /// By how much the guest's clock was ahead of the log's at the end, ms, where that is more than a few seconds.
+    #[must_use]
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        Some(self.last_ms?.saturating_sub(self.logged_ms?.1))
     }
 
     /// Whether it seems to live.
@@ -244,6 +268,8 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         first_ms: life.first.at_ms(),
         last_ms,
         next_due_ms: next_due_ms.map(|last| last.saturating_add(evidence.interval_ms)),
+        logged_ms: logged_ms(&evidence),
+        set: life.set,
         lines: life.lines,
         missing_before: life.first.seq.saturating_sub(1),
         missing: life.missing(),
@@ -251,10 +277,17 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
     })
 }
 
+/// When the lines came, where the guest's clock does not tell it; the last is the end.
+fn logged_ms(evidence: &Evidence<'_>) -> Option<(i64, i64)> {
+    let (first, _) = evidence.life.logged_ms()?;
+    let is_off = evidence.end.at_ms().is_none() || evidence.clock_ahead_ms().is_some();
+    Some((first, evidence.life.logged_at_ms(evidence.end)?)).filter(|_| is_off)
+}
+
 /// What speaks against the primary cause; a beginning that is not there is said of every cause.
 fn but(evidence: &Evidence<'_>, primary: &Case) -> Vec<Said> {
     let lost = evidence.lost_beginning().filter(|lost| !primary.against.contains(lost));
-    let rest = lost.into_iter().chain(impossible(evidence.life)).chain(cut(evidence));
+    let rest = lost.into_iter().chain(impossible(evidence.life)).chain(cut(evidence)).chain(torn(evidence));
     primary.against.iter().cloned().chain(rest).map(said).collect()
 }
 
@@ -266,6 +299,10 @@ fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
     }
     if is_unbelievable(evidence) || evidence.is_cut {
         score = score.min(Confidence::MEDIUM - 1);
+    }
+    if let Some(heard) = evidence.heard {
+        let is_close = evidence.life.last.seq + 1 == heard.seq;
+        score = score.min(if is_close { Confidence::HIGH } else { Confidence::MEDIUM } - 1);
     }
     let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
     if is_open { score.min(Confidence::HIGH - 1) } else { score }
@@ -288,8 +325,8 @@ const fn is_kill(cause: Cause) -> bool {
 /// Whether so many lines cannot be, or some of the last ones, that what the others say is not sure either.
 fn is_unbelievable(evidence: &Evidence<'_>) -> bool {
     let life = evidence.life;
-    let is_late = life.last_impossible.is_some_and(|mark| evidence.is_within(mark, IMPOSSIBLE_MS));
-    is_late || u64::from(life.impossible).saturating_mul(10) > life.lines
+    let is_late = life.odd().last_impossible.is_some_and(|mark| evidence.is_within(mark, IMPOSSIBLE_MS));
+    is_late || u64::from(life.odd().impossible).saturating_mul(10) > life.lines
 }
 
 /// That its last line need not be the last.
@@ -298,12 +335,18 @@ fn cut(evidence: &Evidence<'_>) -> Option<Reason> {
     evidence.is_cut.then(|| Reason { says, lines: vec![evidence.end] })
 }
 
+/// That it spoke once more, and what it said is not known.
+fn torn(evidence: &Evidence<'_>) -> Option<Reason> {
+    let says = "behind its last whole line there is a torn one, or one in another's text: it still spoke then, and what it said is not known";
+    evidence.heard.map(|mark| Reason { says: says.to_owned(), lines: vec![mark] })
+}
+
 /// That some lines count for nothing.
 fn impossible(life: &Life) -> Option<Reason> {
-    let mark = life.last_impossible?;
+    let mark = life.odd().last_impossible?;
     let says = format!(
         "lines with readings that cannot be: {}, the last of them here; they count for nothing",
-        life.impossible
+        life.odd().impossible
     );
     Some(Reason { says, lines: vec![mark] })
 }

@@ -3,6 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::LazyLock;
+use std::time::SystemTime;
+
+use memchr::memmem;
 
 use crate::line::scan::{Found, Scanner};
 use crate::line::{Line, RunId, field};
@@ -12,6 +15,7 @@ use super::film::Film;
 use super::join::{self, Twins};
 use super::life::Life;
 use super::possible::{self, Impossible};
+use super::rests::Rests;
 use super::runners::{self, Runner};
 use super::slice::{self, Mark, Place, Slice};
 use super::text;
@@ -30,6 +34,8 @@ pub struct Counts {
     pub passed_over: u64,
     /// Those of them that have our tag somewhere behind their beginning: no line of ours.
     pub mentions: u64,
+    /// Those of them that are JSON.
+    pub in_json: u64,
     /// Lines too long to be ours.
     pub overlong: u64,
 }
@@ -65,6 +71,8 @@ pub struct Book {
     pub counts: Counts,
     /// The first broken lines.
     pub broken: Vec<Broken>,
+    /// The first line that has our tag and is no line of ours.
+    pub first_mention: Option<Place>,
     /// What could not be read, and why, where it is known that there is more.
     pub partial: Option<String>,
     pub(super) sources: Vec<String>,
@@ -76,6 +84,7 @@ pub struct Book {
     pub(super) names: Names,
     twins: Twins,
     pub(super) crowds: Crowds,
+    pub(super) rests: Rests,
     scanner: Scanner,
     /// Where lines go in place of the lives, when they are read once more.
     film: Option<Film>,
@@ -115,6 +124,7 @@ impl Names {
 
 /// The rows of the texts that a sample can hold.
 static NAME_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::RUNNER_NAME));
+static OFFSET_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::CLOCK_OFFSET));
 static STATE_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::AGENT_STATE));
 
 fn row(of: &field::Field) -> Option<usize> {
@@ -146,22 +156,44 @@ impl Book {
         Origin(label.map_or(0, |label| self.names.number(label)))
     }
 
-    /// Takes what stands in a line behind what runtimes and collectors put before it.
+    /// Takes a line of which nobody says when it came.
     pub fn take(&mut self, line: &[u8], origin: Origin, place: Place) {
+        self.take_at(line, origin, place, None);
+    }
+
+    /// Takes what stands in a line behind what runtimes and collectors put before it; `came_ms` is when they say that it came,
+    /// milliseconds since 1970.
+    pub fn take_at(&mut self, line: &[u8], origin: Origin, place: Place, came_ms: Option<i64>) {
         match std::str::from_utf8(line) {
             Ok(text) if self.film.is_some() => self.film_text(text, origin, place),
-            Ok(text) => self.take_text(text, origin, place),
-            Err(error) => self.is_broken(place, format!("byte {}: not UTF-8", error.valid_up_to())),
+            Ok(text) => self.take_text(text, origin, place, came_ms.or_else(|| received_ms(text))),
+            Err(error) => {
+                self.rests.take(line, origin, place);
+                self.is_broken(place, format!("byte {}: not UTF-8", error.valid_up_to()));
+            }
         }
     }
 
-    fn take_text(&mut self, text: &str, origin: Origin, place: Place) {
+    /// Takes a line of a log that has the tag somewhere behind its beginning: somebody said it, or a line of ours is glued to what
+    /// another wrote before.
+    pub(super) fn mention(&mut self, line: &[u8], origin: Origin, place: Place) {
+        self.counts.mentions += 1;
+        self.counts.in_json += u64::from(line.first() == Some(&b'{'));
+        self.first_mention.get_or_insert(place);
+        self.counts.passed_over += 1;
+        self.rests.take(line, origin, place);
+    }
+
+    fn take_text(&mut self, text: &str, origin: Origin, place: Place, came_ms: Option<i64>) {
         let mut slice = Slice::new(Mark::new(0, None, place));
         let mut name = "";
-        let mut impossible = None;
+        let (mut impossible, mut offset_ms) = (None, None);
         let (kept, bounds) = (slice::kept(), possible::bounds());
         let head = self.scanner.sample(text, |row, found| match found {
             Found::Number(value) => {
+                if Some(row) == *OFFSET_ROW {
+                    offset_ms = Some(value);
+                }
                 if let Some((kept, (low, high))) = kept.get(row).zip(bounds.get(row)) {
                     slice.keep(*kept, value);
                     if value < *low || value > *high {
@@ -175,13 +207,19 @@ impl Book {
         });
         let Some(head) = head else {
             return match Line::decode(text) {
-                Ok(line) => self.take_line(&line, origin, place),
-                Err(error) => self.is_broken(place, error.to_string()),
+                Ok(line) => self.take_line(&line, origin, place, came_ms),
+                Err(error) => {
+                    self.rests.take(text.as_bytes(), origin, place);
+                    self.is_broken(place, error.to_string());
+                }
             };
         };
         slice.is_at(Mark::new(head.seq, head.at_ms, place));
         let impossible = impossible.or_else(|| possible::between(&slice));
         let life = self.life(origin, name, head.run, slice.mark);
+        if let Some(at_ms) = came_ms.or_else(|| slice.mark.at_ms()?.checked_sub(offset_ms?)) {
+            life.came(slice.mark, at_ms);
+        }
         match impossible {
             None => life.sample(&slice),
             Some(why) => {
@@ -203,7 +241,7 @@ impl Book {
     }
 
     /// A line that the scanner left to the decoder.
-    fn take_line(&mut self, line: &Line<'_>, origin: Origin, place: Place) {
+    fn take_line(&mut self, line: &Line<'_>, origin: Origin, place: Place, came_ms: Option<i64>) {
         let mark = Mark::new(line.seq, at_ms(line), place);
         let name = line.text(field::RUNNER_NAME).unwrap_or_default();
         if self.keeps_stages && line.event.as_deref() == Some("phase") {
@@ -212,6 +250,9 @@ impl Book {
         let slice = line.event.is_none().then(|| Slice::of(mark, line));
         let impossible = possible::reading(line).or_else(|| slice.as_ref().and_then(possible::between));
         let life = self.life(origin, name, line.run, mark);
+        if let Some(at_ms) = came_ms.or_else(|| mark.at_ms()?.checked_sub(line.scaled(field::CLOCK_OFFSET)?)) {
+            life.came(mark, at_ms);
+        }
         match (impossible, slice) {
             (Some(why), _) => {
                 life.impossible(mark);
@@ -282,7 +323,8 @@ impl Book {
     }
 
     /// A line of ours of which a part is there.
-    pub(super) fn is_part(&mut self, place: Place) {
+    pub(super) fn is_part(&mut self, text: &[u8], origin: Origin, place: Place) {
+        self.rests.take(text, origin, place);
         self.is_broken(place, "it is a part of a line, and the rest does not follow".to_owned());
     }
 
@@ -298,8 +340,8 @@ impl Book {
     #[must_use]
     pub fn into_runners(mut self) -> (Vec<Runner>, Read) {
         let runners = runners::group(&mut self);
-        let Self { counts, broken, partial, sources, names, twins, .. } = self;
-        (runners, Read { counts, broken, partial, sources, names, twins })
+        let Self { counts, broken, first_mention, partial, sources, names, twins, .. } = self;
+        (runners, Read { counts, broken, first_mention, partial, sources, names, twins })
     }
 
     /// A book that the same sources, read once more in the same order, go through into a film; it knows from `read` whose the lines are.
@@ -322,6 +364,8 @@ pub struct Read {
     pub counts: Counts,
     /// The first broken lines.
     pub broken: Vec<Broken>,
+    /// The first line that has our tag and is no line of ours.
+    pub first_mention: Option<Place>,
     /// What could not be read, and why, where it is known that there is more.
     pub partial: Option<String>,
     /// What the sources are called, by their numbers.
@@ -340,7 +384,22 @@ impl Read {
     }
 }
 
+/// When a hub received a line, as it says behind the line's number.
+fn received_ms(text: &str) -> Option<i64> {
+    let head = text.as_bytes().get(..RECV_WITHIN).unwrap_or(text.as_bytes());
+    let at = RECV.find(head)? + RECV.needle().len();
+    since_1970_ms(humantime::parse_rfc3339(text.get(at..)?.split(' ').next()?).ok()?)
+}
+
+/// A hub's own word, and what it puts before that at most: the line's head, and who sent it.
+static RECV: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(" recv="));
+const RECV_WITHIN: usize = 640;
+
+fn since_1970_ms(at: SystemTime) -> Option<i64> {
+    i64::try_from(at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis()).ok()
+}
+
 /// When a line was written, milliseconds since 1970.
 pub(super) fn at_ms(line: &Line<'_>) -> Option<i64> {
-    i64::try_from(line.ts?.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
+    since_1970_ms(line.ts?)
 }

@@ -4,18 +4,23 @@
 //! form (`TIME {labels} LINE`) and as jsonl; `docker compose logs`, `stern` and `journalctl` (`before`).
 
 mod before;
+mod colour;
+mod wrapped;
+
+pub use wrapped::TEXTS;
 
 use std::borrow::Cow;
 
 use memchr::memmem;
 
+use super::loki::question::parse_time;
 use crate::line::TAG;
 
 /// What a line of a log is to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
-    /// A line with our tag first, whole or broken, and the Pod that a collector says it is of.
-    Ours(Cow<'a, [u8]>, Option<Cow<'a, str>>),
+    /// A line with our tag first, whole or broken.
+    Ours(Ours<'a>),
     /// What a container runtime took from a stream: a line, or a part of one. [`bare`] says what a whole one is.
     Logged(Logged<'a>),
     /// A part of a line of ours that a collector passed on as an entry of its own: it means nothing.
@@ -24,6 +29,17 @@ pub enum Entry<'a> {
     Mention,
     /// Another's.
     Other,
+}
+
+/// A line of ours with what a collector or a runtime says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ours<'a> {
+    /// Without a newline.
+    pub line: Cow<'a, [u8]>,
+    /// The Pod that it is of.
+    pub pod: Option<Cow<'a, str>>,
+    /// When it came, milliseconds since 1970 by their clock.
+    pub at_ms: Option<i64>,
 }
 
 /// A line or a part of one with what the runtime says of it.
@@ -54,11 +70,18 @@ pub const LABELS: [&str; 5] = ["pod", "pod_name", "k8s_pod_name", "runner_name",
 /// Looks at a line of a log, without its newline.
 #[must_use]
 pub fn entry(line: &[u8]) -> Entry<'_> {
+    match colour::without(line) {
+        Some(plain) => whole(&plain).into_owned(),
+        None => whole(line),
+    }
+}
+
+fn whole(line: &[u8]) -> Entry<'_> {
     if is_ours(line) {
-        return Entry::Ours(Cow::Borrowed(line), None);
+        return ours(line);
     }
     let found = match line.first() {
-        Some(b'{') => json(line),
+        Some(b'{') => wrapped::json(line),
         Some(b'[') => prefixed(line),
         Some(b'0'..=b'9') => stamped(line),
         _ => None,
@@ -69,10 +92,52 @@ pub fn entry(line: &[u8]) -> Entry<'_> {
     })
 }
 
+impl Entry<'_> {
+    fn into_owned(self) -> Entry<'static> {
+        let owned = |text: Cow<'_, [u8]>| Cow::Owned(text.into_owned());
+        let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Entry::Ours(Ours { line, pod, at_ms }) => {
+                Entry::Ours(Ours { line: owned(line), pod: pod.map(text), at_ms })
+            }
+            Entry::Logged(Logged { stream, at, text: part, is_end }) => {
+                Entry::Logged(Logged { stream, at: text(at), text: owned(part), is_end })
+            }
+            Entry::Part => Entry::Part,
+            Entry::Mention => Entry::Mention,
+            Entry::Other => Entry::Other,
+        }
+    }
+
+    /// The same, which came at this time where nothing else says when.
+    #[must_use]
+    pub fn at(self, at_ms: Option<i64>) -> Self {
+        match self {
+            Entry::Ours(ours) => Entry::Ours(Ours { at_ms: ours.at_ms.or(at_ms), ..ours }),
+            other => other,
+        }
+    }
+}
+
+/// Milliseconds since 1970 of a time as runtimes and collectors write it.
+#[must_use]
+pub fn time_ms(text: &str) -> Option<i64> {
+    let since = parse_time(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok()
+}
+
+/// A line of which nobody says anything.
+fn ours(line: &[u8]) -> Entry<'_> {
+    Entry::Ours(Ours { line: Cow::Borrowed(line), ..Ours::default() })
+}
+
 /// Looks at a line of which nothing is to be taken off any more.
 #[must_use]
 pub fn bare(line: &[u8]) -> Entry<'_> {
-    if is_ours(line) { Entry::Ours(Cow::Borrowed(line), None) } else { others(line) }
+    if let Some(plain) = colour::without(line) {
+        return if is_ours(&plain) { ours(&plain).into_owned() } else { others(&plain).into_owned() };
+    }
+    if is_ours(line) { ours(line) } else { others(line) }
 }
 
 fn others(line: &[u8]) -> Entry<'_> {
@@ -87,7 +152,7 @@ pub(super) fn is_ours(line: &[u8]) -> bool {
 /// Behind what a tool for people put before it.
 fn behind(line: &[u8]) -> Option<Entry<'_>> {
     let (line, name) = before::strip(line)?;
-    Some(Entry::Ours(Cow::Borrowed(line), name.map(Cow::Borrowed)))
+    Some(Entry::Ours(Ours { line: Cow::Borrowed(line), pod: name.map(Cow::Borrowed), at_ms: None }))
 }
 
 /// `[pod/NAME/CONTAINER] LINE`, with a time or without.
@@ -95,8 +160,11 @@ fn prefixed(line: &[u8]) -> Option<Entry<'_>> {
     let (head, rest) = split_at_byte(line.strip_prefix(b"[")?, b']')?;
     let pod = std::str::from_utf8(head).ok()?.strip_prefix("pod/")?.split('/').next()?;
     let rest = rest.strip_prefix(b" ")?;
-    let line = if is_ours(rest) { rest } else { split_at_byte(rest, b' ').filter(|(at, _)| is_time(at))?.1 };
-    is_ours(line).then_some(Entry::Ours(Cow::Borrowed(line), Some(Cow::Borrowed(pod))))
+    let (at_ms, line) = match split_at_byte(rest, b' ').filter(|_| !is_ours(rest)) {
+        Some((at, line)) if is_time(at) => (bytes_ms(at), line),
+        _ => (None, rest),
+    };
+    is_ours(line).then_some(Entry::Ours(Ours { line: Cow::Borrowed(line), pod: Some(Cow::Borrowed(pod)), at_ms }))
 }
 
 /// `TIME LINE`, `TIME stdout F LINE` or `TIME {labels} LINE`.
@@ -106,12 +174,13 @@ fn stamped(line: &[u8]) -> Option<Entry<'_>> {
         return None;
     }
     if is_ours(rest) {
-        return Some(Entry::Ours(Cow::Borrowed(rest), None));
+        return Some(ours(rest).at(bytes_ms(time)));
     }
     if rest.first() == Some(&b'{') {
         let (labels, line) = rest.split_at_checked(labels_end(rest)?)?;
         let line = line.trim_ascii_start();
-        return is_ours(line).then(|| Entry::Ours(Cow::Borrowed(line), label(labels).map(Cow::Owned)));
+        let ours = || Ours { line: Cow::Borrowed(line), pod: label(labels).map(Cow::Owned), at_ms: bytes_ms(time) };
+        return is_ours(line).then(|| Entry::Ours(ours()));
     }
     let (stream, rest) = match rest.strip_prefix(b"stdout ") {
         Some(rest) => (Stream::Stdout, rest),
@@ -126,6 +195,10 @@ fn stamped(line: &[u8]) -> Option<Entry<'_>> {
     };
     let at = Cow::Borrowed(std::str::from_utf8(time).ok()?);
     Some(Entry::Logged(Logged { stream, at, text: Cow::Borrowed(text), is_end }))
+}
+
+fn bytes_ms(time: &[u8]) -> Option<i64> {
+    time_ms(std::str::from_utf8(time).ok()?)
 }
 
 /// The length of `{key="value", …}`.
@@ -153,45 +226,6 @@ fn label(labels: &[u8]) -> Option<String> {
     LABELS.iter().find_map(|key| value(key)).map(str::to_owned)
 }
 
-/// `{"line": …, "labels": …}` of logcli, `{"log": …}` of Docker and of collectors.
-fn json(line: &[u8]) -> Option<Entry<'_>> {
-    let mut object: Object = serde_json::from_slice(line).ok()?;
-    if let Some(logged) = docker(&mut object) {
-        return Some(Entry::Logged(logged));
-    }
-    let is_part = ["logtag", "_p"].iter().any(|key| object.get(*key).and_then(|tag| tag.as_str()) == Some("P"));
-    let labels = object.remove("labels");
-    let serde_json::Value::String(text) = object.remove("line").or_else(|| object.remove("log"))? else { return None };
-    let text = text.strip_suffix('\n').map(str::to_owned).unwrap_or(text);
-    if !is_ours(text.as_bytes()) {
-        return None;
-    }
-    if is_part {
-        return Some(Entry::Part);
-    }
-    let pod = LABELS.iter().find_map(|key| labels.as_ref()?.get(key)?.as_str()).map(str::to_owned);
-    Some(Entry::Ours(Cow::Owned(text.into_bytes()), pod.map(Cow::Owned)))
-}
-
-type Object = serde_json::Map<String, serde_json::Value>;
-
-/// Docker's json-file has these keys and no others; a line ends with its newline, a part of one has none.
-fn docker(object: &mut Object) -> Option<Logged<'static>> {
-    if object.keys().any(|key| !matches!(key.as_str(), "log" | "stream" | "time" | "attrs")) {
-        return None;
-    }
-    let stream = match object.get("stream")?.as_str()? {
-        "stdout" => Stream::Stdout,
-        "stderr" => Stream::Stderr,
-        _ => return None,
-    };
-    let at = object.get("time")?.as_str()?.to_owned();
-    let serde_json::Value::String(mut text) = object.remove("log")? else { return None };
-    let is_end = text.ends_with('\n');
-    text.truncate(text.len() - usize::from(is_end));
-    Some(Logged { stream, at: Cow::Owned(at), text: Cow::Owned(text.into_bytes()), is_end })
-}
-
 /// Something like `2026-06-04T12:00:00.123456789Z`.
 fn is_time(text: &[u8]) -> bool {
     let [_, _, _, _, b'-', _, _, b'-', _, _, b'T', rest @ ..] = text else { return false };
@@ -215,7 +249,7 @@ mod tests {
 
     fn ours(text: &str) -> Option<Option<String>> {
         match entry(text.as_bytes()) {
-            Entry::Ours(line, pod) if line.as_ref() == LINE.as_bytes() => Some(pod.map(Cow::into_owned)),
+            Entry::Ours(ours) if ours.line.as_ref() == LINE.as_bytes() => Some(ours.pod.map(Cow::into_owned)),
             Entry::Logged(logged) if logged.is_end && logged.text.as_ref() == LINE.as_bytes() => Some(None),
             _ => None,
         }
@@ -229,6 +263,14 @@ mod tests {
             (format!("2026-06-04T12:00:00+02:00 stderr F {LINE}"), None),
             (format!("2026-06-04T12:00:00Z {LINE}"), None),
             (format!("runner-1  | {LINE}"), Some("runner-1")),
+            (format!("\u{1b}[36mrunner-1  | \u{1b}[0m{LINE}\u{1b}[0m"), Some("runner-1")),
+            (format!("\u{1b}[32m{LINE}"), None),
+            (format!("2026-06-04T12:00:00Z \u{1b}[32m{LINE}\u{1b}[0m"), None),
+            (format!("{{\"date\":1.5,\"message\":\"\\u001b[32m{LINE}\\u001b[0m\"}}"), None),
+            (format!("{{\"log\":{{\"level\":\"info\"}},\"message\":\"{LINE}\"}}"), None),
+            (format!("{{\"MESSAGE\":\"{LINE}\",\"_PID\":\"7\"}}"), None),
+            (format!("{{\"msg\":\"{LINE}\\n\",\"kubernetes\":{{\"pod_name\":\"runner-7\"}}}}"), Some("runner-7")),
+            (format!("{{\"body\":\"{LINE}\"}}"), None),
             (format!("2026-06-04T12:00:00+0000 host unit[7]: {LINE}"), None),
             (format!("[pod/runner-7/main] {LINE}"), Some("runner-7")),
             (format!("[pod/runner-7/main] 2026-06-04T12:00:00Z {LINE}"), Some("runner-7")),
@@ -245,6 +287,26 @@ mod tests {
     }
 
     #[test]
+    fn who_logs_a_line_says_when_it_came() {
+        for text in [
+            format!("2026-06-04T12:00:00.5Z {LINE}"),
+            format!("2026-06-04T14:00:00.5+02:00 stdout F {LINE}"),
+            format!("[pod/runner-7/main] 2026-06-04T12:00:00.500Z {LINE}"),
+            format!("2026-06-04T12:00:00.5Z {{pod=\"runner-7\"}} {LINE}"),
+            format!("{{\"log\":\"{LINE}\\n\",\"stream\":\"stdout\",\"time\":\"2026-06-04T12:00:00.5Z\"}}"),
+            format!("{{\"labels\":{{}},\"line\":\"{LINE}\",\"timestamp\":\"2026-06-04T12:00:00.5Z\"}}"),
+        ] {
+            let at_ms = match entry(text.as_bytes()) {
+                Entry::Ours(ours) => ours.at_ms,
+                Entry::Logged(logged) => time_ms(&logged.at),
+                found => panic!("{found:?}"),
+            };
+            assert_eq!(at_ms, Some(1_780_574_400_500), "{text}");
+        }
+        assert!(matches!(entry(LINE.as_bytes()), Entry::Ours(Ours { at_ms: None, .. })));
+    }
+
+    #[test]
     fn a_tag_that_is_not_first_makes_no_line() {
         let cases = [
             format!("+ echo {LINE}"),
@@ -256,6 +318,10 @@ mod tests {
             format!("{{\"log\":\"x {LINE}\"}}"),
             format!("{{\"log\":\"x\\n{LINE}\"}}"),
             format!("{{\"line\":[\"{LINE}\"]}}"),
+            format!("{{\"said\":\"{LINE}\"}}"),
+            format!("{{\"message\":\"x {LINE}\"}}"),
+            format!("x \u{1b}[32m{LINE}"),
+            format!("\u{1b}[2J{LINE}"),
             format!("[pod/a] echo {LINE}"),
             "RUNNER_VITALSX".to_owned(),
         ];

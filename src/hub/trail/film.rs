@@ -14,8 +14,9 @@ use memchr::memmem;
 
 use crate::line::{Line, MAX_LINE_BYTES, field};
 
+use super::about::About;
 use super::book::Writer;
-use super::life::{About, Life};
+use super::life::Life;
 use super::possible;
 use super::seen::SeenSeqs;
 use super::slice::{Mark, Place};

@@ -1,21 +1,24 @@
 //! What is kept of one run: bounded, and the same in whatever order its lines come.
 
 use crate::line::Line;
-use crate::line::field;
 
+use super::about::About;
 use super::book::Writer;
+use super::came::{Came, Set};
 use super::happening::{self, Happening, What};
 use super::moved::Moved;
 use super::seen::SeenSeqs;
 use super::slice::{High, Last, Mark, Slice};
 use super::stage::Stages;
-use super::text;
 
 /// Samples of so long are folded into one slice.
 const SLICE_MS: i64 = 12_000;
 
 /// How many slices are kept, the latest: a minute where samples are close, else as many samples.
 const SLICES: usize = 5;
+
+/// The interval of a probe that does not say it, at the least, ms.
+const SHORT_MS: i64 = 1000;
 
 /// The counts of kills: of the own cgroup, of its topmost visible ancestor, of the guest.
 pub const KILLS: [High; 3] = [High::OomKill, High::TreeOomKill, High::VmOomKill];
@@ -31,10 +34,6 @@ pub struct Life {
     pub lines: u64,
     /// Lines that came again, or too late to be told from such.
     pub repeats: u64,
-    /// Those of its lines that no kernel can have given: all but their times is left out.
-    pub impossible: u32,
-    /// The last of them.
-    pub last_impossible: Option<Mark>,
     /// What the run says of itself; `None` when no `start` and no `about` line is there.
     pub about: Option<Box<About>>,
     /// All samples as one; `None` without a sample.
@@ -49,68 +48,26 @@ pub struct Life {
     pub stages: Option<Box<Stages>>,
     /// When the counts of [`KILLS`] last moved; `None` for one that was never read.
     pub kills: [Option<Moved>; KILLS.len()],
+    /// How often the guest's clock was set.
+    pub set: Set,
     seen: SeenSeqs,
+    came: Came,
+    odd: Option<Box<Odd>>,
     /// Who wrote it.
     pub(super) writer: Writer,
     /// The twins of lines without a name that are its own.
     pub(super) unnamed: Box<[u16]>,
 }
 
-/// What a run says of itself in its `start` and `about` lines.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct About {
-    /// `boot.id`.
-    pub boot_id: Option<Box<str>>,
-    /// `runner.fleet`.
-    pub fleet: Option<Box<str>>,
-    /// What its fleet's figures want besides; apart, since few lines have it and runs are many.
-    pub member: Option<Box<OfMember>>,
-    /// `interval.ms`.
-    pub interval_ms: Option<i64>,
-    /// `guest.cpus`.
-    pub cpus: Option<i64>,
-    /// When the guest booted and the run began; `None` where the beginning is not there.
-    pub began: Option<Began>,
-    /// `cgroup.path`.
-    pub cgroup_path: Option<Box<str>>,
-    /// `mem.level`.
-    pub mem_level: Option<Box<str>>,
-    /// `cpu.quota`, CPUs.
-    pub cpu_quota: Option<Box<str>>,
-    /// `runner.mem.limit`, bytes.
-    pub runner_mem_limit: Option<i64>,
-    /// `mem.oom.group`.
-    pub is_oom_group: bool,
-    /// `psi`.
-    pub psi: Option<Box<str>>,
-    /// `kmsg`.
-    pub kmsg: Option<Box<str>>,
-    /// Whether the guest can tell `cpu.throttled.pct`; `None` where no line says so.
-    pub tells_throttling: Option<bool>,
-    /// Whether the guest can tell `tcp.retrans`.
-    pub tells_retrans: Option<bool>,
-    /// `start` was there: the beginning is not lost.
-    pub has_start: bool,
-}
-
-/// Times by the guest's clock, milliseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Began {
-    /// The guest booted.
-    pub boot_ms: i64,
-    /// The run began.
-    pub start_ms: i64,
-}
-
-/// What a run says of its runner as one of a fleet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OfMember {
-    /// `runner.env`.
-    pub env: Option<Box<str>>,
-    /// `runner.image`.
-    pub image: Option<Box<str>>,
-    /// `runner.created.ts`, milliseconds since 1970.
-    pub created_ms: Option<i64>,
+/// What few runs have; apart, since runs are many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Odd {
+    /// Those of its lines that no kernel can have given: all but their times is left out.
+    pub impossible: u32,
+    /// The last of them.
+    pub last_impossible: Option<Mark>,
+    /// What is left of a later line than the last one: torn, or glued to another's text. That it still spoke is all that it says.
+    pub heard: Option<Mark>,
 }
 
 impl Life {
@@ -122,8 +79,6 @@ impl Life {
             last: mark,
             lines: 0,
             repeats: 0,
-            impossible: 0,
-            last_impossible: None,
             about: None,
             whole: None,
             last_sample: None,
@@ -132,6 +87,9 @@ impl Life {
             stages: None,
             kills: [None; KILLS.len()],
             seen: SeenSeqs::default(),
+            set: Set::default(),
+            came: Came::default(),
+            odd: None,
             writer,
             unnamed: Box::default(),
         }
@@ -161,6 +119,7 @@ impl Life {
         match line.event.as_deref() {
             Some("start") => self.about.get_or_insert_default().start(mark, line),
             // Scripts say of the runner what they know with each phase.
+            Some("gap") => self.set.take(mark, line),
             Some("about" | "phase") => self.about.get_or_insert_default().about(line),
             _ => {}
         }
@@ -191,9 +150,26 @@ impl Life {
     /// Takes a line of which nothing is believed but its time.
     pub(super) fn impossible(&mut self, mark: Mark) {
         if self.note(mark) {
-            self.impossible = self.impossible.saturating_add(1);
-            self.last_impossible = Mark::later(self.last_impossible, Some(mark));
+            let odd = self.odd.get_or_insert_default();
+            odd.impossible = odd.impossible.saturating_add(1);
+            odd.last_impossible = Mark::later(odd.last_impossible, Some(mark));
         }
+    }
+
+    /// Takes when a line came, milliseconds since 1970 by the clock of who logged it.
+    pub(super) fn came(&mut self, mark: Mark, at_ms: i64) {
+        self.came.take(mark, at_ms);
+    }
+
+    /// It still spoke then, behind its last line.
+    pub(super) fn heard(&mut self, mark: Mark) {
+        self.odd.get_or_insert_default().heard = Some(mark);
+    }
+
+    /// What few runs have.
+    #[must_use]
+    pub fn odd(&self) -> Odd {
+        self.odd.as_deref().copied().unwrap_or_default()
     }
 
     /// Takes what another source had of the same run.
@@ -203,8 +179,11 @@ impl Life {
         }
         self.lines += other.lines;
         self.repeats += other.repeats;
-        self.impossible = self.impossible.saturating_add(other.impossible);
-        self.last_impossible = Mark::later(self.last_impossible, other.last_impossible);
+        if let Some(other) = &other.odd {
+            let odd = self.odd.get_or_insert_default();
+            odd.impossible = odd.impossible.saturating_add(other.impossible);
+            odd.last_impossible = Mark::later(odd.last_impossible, other.last_impossible);
+        }
         if let Some(about) = &other.about {
             self.about.get_or_insert_default().fold(about);
         }
@@ -231,6 +210,8 @@ impl Life {
             self.stages.get_or_insert_default().fold(stages);
         }
         self.seen.fold(&other.seen);
+        self.came.fold(&other.came);
+        self.set.fold(&other.set);
     }
 
     /// Lines that are missing between the first and the last.
@@ -261,6 +242,40 @@ impl Life {
             let span = whole.mark.at_ms()?.saturating_sub(whole.first.at_ms()?);
             (due > 0 && span > 0).then(|| span / due)
         })
+    }
+
+    /// From when to when its lines came by the clock of who logged them, milliseconds since 1970. `None` where that is not known, where
+    /// they are hardly any samples, or where they came much closer together than they were taken: all at once, some time later.
+    #[must_use]
+    pub fn logged_ms(&self) -> Option<(i64, i64)> {
+        let (first, last) = self.came.span_ms(self.last_sample.as_ref()?.mark)?;
+        let whole = self.whole.as_ref()?;
+        let due = i64::from(whole.samples.saturating_sub(whole.bursts)) - 1;
+        let interval_ms = self.about.as_ref().and_then(|about| about.interval_ms).unwrap_or(SHORT_MS);
+        let is_as_taken = last.saturating_sub(first) >= due.saturating_mul(interval_ms) / 2;
+        (due > 0 && is_as_taken).then_some((first, last))
+    }
+
+    /// By how much the guest's clock was ahead of that clock at the end, ms; `None` where it is not known.
+    #[must_use]
+    pub fn ahead_ms(&self) -> Option<i64> {
+        self.logged_ms()?;
+        self.came.ahead_ms()
+    }
+
+    /// When a line was written by the clock of who logged the last ones, where that is known; else by the guest's.
+    #[must_use]
+    pub fn logged_at_ms(&self, mark: Mark) -> Option<i64> {
+        match mark.at_ms() {
+            Some(at) => Some(at.saturating_sub(self.ahead_ms().unwrap_or(0))),
+            None => self.logged_ms().filter(|_| mark.seq >= self.last.seq).map(|(_, last)| last),
+        }
+    }
+
+    /// By how much the guest's clock was set between two lines, ms.
+    #[must_use]
+    pub fn set_ms(&self, from: Mark, to: Mark) -> i64 {
+        self.set.between_ms(from, to)
     }
 
     /// From its first line to its last, milliseconds since 1970; `None` without a sample or without a clock.
@@ -339,100 +354,11 @@ fn keep_recent(recent: &mut Vec<Slice>, new: &Slice) {
     }
 }
 
-/// How much the kernel's clock, in whole seconds here, and the probe's can differ, ms.
-pub const CLOCKS_MS: i64 = 3000;
-
-impl About {
-    /// Whether the kernel said something while the run was there, by its own clock, ms since boot; `None` where the run's
-    /// beginning, which says when the guest booted, is not there. A probe that starts can find older messages in the kernel's ring.
-    #[must_use]
-    pub fn is_of_run(&self, kernel_ms: i64) -> Option<bool> {
-        let Began { boot_ms, start_ms } = self.began?;
-        Some(boot_ms.saturating_add(kernel_ms) >= start_ms.saturating_sub(CLOCKS_MS))
-    }
-
-    fn start(&mut self, mark: Mark, line: &Line<'_>) {
-        self.about(line);
-        self.has_start = true;
-        self.cpus = line.scaled(field::GUEST_CPUS);
-        let began = mark.at_ms().zip(line.scaled(field::UPTIME));
-        self.began = began.and_then(|(at, uptime)| Some(Began { boot_ms: at.checked_sub(uptime)?, start_ms: at }));
-        self.cgroup_path = text::of(line, field::CGROUP_PATH).map(Into::into);
-        self.cpu_quota = text::of(line, field::CPU_QUOTA).map(Into::into);
-        self.is_oom_group = line.scaled(field::MEM_OOM_GROUP) == Some(1);
-    }
-
-    fn about(&mut self, line: &Line<'_>) {
-        let told = |own: &mut Option<Box<str>>, of| {
-            if let Some(told) = text::of(line, of) {
-                *own = Some(told.into());
-            }
-        };
-        told(&mut self.boot_id, field::BOOT_ID);
-        told(&mut self.fleet, field::RUNNER_FLEET);
-        told(&mut self.mem_level, field::MEM_LEVEL);
-        told(&mut self.psi, field::PSI);
-        told(&mut self.kmsg, field::KMSG);
-        self.interval_ms = line.scaled(field::INTERVAL).or(self.interval_ms);
-        self.runner_mem_limit = line.scaled(field::RUNNER_MEM_LIMIT).or(self.runner_mem_limit);
-        if [field::RUNNER_ENV, field::RUNNER_IMAGE, field::RUNNER_CREATED]
-            .iter()
-            .any(|field| line.text(field).is_some())
-        {
-            let member = self.member.get_or_insert_default();
-            told(&mut member.env, field::RUNNER_ENV);
-            told(&mut member.image, field::RUNNER_IMAGE);
-            member.created_ms = line.text(field::RUNNER_CREATED).and_then(created_ms).or(member.created_ms);
-        }
-        if let Some(supports) = line.text(field::SUPPORTS) {
-            let supports = |of: &field::Field| supports.split(',').any(|key| key == of.key);
-            self.tells_throttling = Some(supports(field::CPU_THROTTLED));
-            self.tells_retrans = Some(supports(field::TCP_RETRANS));
-        }
-    }
-
-    fn fold(&mut self, other: &Self) {
-        let (own, other) = if self.has_start { (&*self, other) } else { (other, &*self) };
-        let own = own.clone();
-        *self = Self {
-            boot_id: own.boot_id.or(other.boot_id.clone()),
-            fleet: own.fleet.or(other.fleet.clone()),
-            member: folded(own.member, other.member.as_deref()),
-            interval_ms: own.interval_ms.or(other.interval_ms),
-            cpus: own.cpus.or(other.cpus),
-            began: own.began.or(other.began),
-            cgroup_path: own.cgroup_path.or(other.cgroup_path.clone()),
-            mem_level: own.mem_level.or(other.mem_level.clone()),
-            cpu_quota: own.cpu_quota.or(other.cpu_quota.clone()),
-            runner_mem_limit: own.runner_mem_limit.or(other.runner_mem_limit),
-            is_oom_group: own.is_oom_group || other.is_oom_group,
-            psi: own.psi.or(other.psi.clone()),
-            kmsg: own.kmsg.or(other.kmsg.clone()),
-            tells_throttling: own.tells_throttling.or(other.tells_throttling),
-            tells_retrans: own.tells_retrans.or(other.tells_retrans),
-            has_start: own.has_start || other.has_start,
-        };
-    }
-}
-
-fn folded(own: Option<Box<OfMember>>, other: Option<&OfMember>) -> Option<Box<OfMember>> {
-    let (Some(own), Some(other)) = (&own, other) else { return own.or_else(|| other.cloned().map(Box::new)) };
-    Some(Box::new(OfMember {
-        env: own.env.clone().or(other.env.clone()),
-        image: own.image.clone().or(other.image.clone()),
-        created_ms: own.created_ms.or(other.created_ms),
-    }))
-}
-
-fn created_ms(text: &str) -> Option<i64> {
-    let since = humantime::parse_rfc3339(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_millis()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::mem::size_of;
 
+    use super::super::about::OfMember;
     use super::super::book::Book;
     use super::super::slice::Place;
     use super::*;

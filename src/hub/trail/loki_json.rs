@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::book::{Book, Origin};
-use super::entry::{Entry, LABELS, bare, entry, is_ours};
+use super::entry::{Entry, LABELS, bare, entry, is_ours, time_ms};
 use super::slice::Place;
 
 /// What a document has in it.
@@ -96,24 +96,22 @@ impl Taker<'_> {
         let found = match entry(value.line.as_bytes()) {
             Entry::Logged(logged) if logged.is_end => {
                 text = logged.text;
-                bare(&text)
+                bare(&text).at(time_ms(&logged.at))
             }
             Entry::Logged(logged) if is_ours(&logged.text) => Entry::Part,
             Entry::Logged(_) => Entry::Other,
             found => found,
         };
         match found {
-            Entry::Ours(line, pod) => {
+            Entry::Ours(ours) => {
                 // The collector's word goes before what stands in the text, which its guest can have written.
                 let is_told = origin != Origin::default();
-                let origin = pod.filter(|_| !is_told).map_or(origin, |pod| self.book.origin(Some(&pod)));
-                self.book.take(&line, origin, self.place);
+                let origin = ours.pod.filter(|_| !is_told).map_or(origin, |pod| self.book.origin(Some(&pod)));
+                let at_ms = value.at_ns.and_then(|ns| i64::try_from(ns / 1_000_000).ok());
+                self.book.take_at(&ours.line, origin, self.place, ours.at_ms.or(at_ms));
             }
-            Entry::Part | Entry::Logged(_) => self.book.is_part(self.place),
-            Entry::Mention => {
-                self.book.counts.mentions += 1;
-                self.book.counts.passed_over += 1;
-            }
+            Entry::Part | Entry::Logged(_) => self.book.is_part(value.line.as_bytes(), origin, self.place),
+            Entry::Mention => self.book.mention(value.line.as_bytes(), origin, self.place),
             Entry::Other => self.book.counts.passed_over += 1,
         }
         // By that it is found in Loki.

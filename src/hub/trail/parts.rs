@@ -33,7 +33,7 @@ pub(super) struct Taken<'a> {
     /// A whole line, and the line of the log in which it begins.
     pub(super) whole: Option<(Cow<'a, [u8]>, u32)>,
     /// The beginning of a line of ours whose rest did not come.
-    pub(super) lost: Option<u32>,
+    pub(super) lost: Option<(Vec<u8>, u32)>,
 }
 
 impl Parts {
@@ -50,7 +50,7 @@ impl Parts {
         let before = held.take();
         let (begun, lost) = match before {
             Some(before) if before.is_followed_by(at) => (Some(before), None),
-            Some(before) => (None, is_ours(&before.text).then_some(before.line)),
+            Some(before) => (None, is_ours(&before.text).then_some((before.text, before.line))),
             None => (None, None),
         };
         if logged.is_end && begun.is_none() {
@@ -96,7 +96,7 @@ mod tests {
             let Entry::Logged(logged) = entry(text.as_bytes()) else { panic!("{text}") };
             let taken = parts.take(logged, line);
             whole.extend(taken.whole.map(|(text, line)| (String::from_utf8(text.into_owned()).unwrap(), line)));
-            lost.extend(taken.lost);
+            lost.extend(taken.lost.map(|(_, line)| line));
         }
         (whole, lost, parts.rest().map(|(text, _)| String::from_utf8(text).unwrap()).collect())
     }

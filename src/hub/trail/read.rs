@@ -4,13 +4,14 @@ use std::io::{self, Read};
 use std::sync::mpsc;
 use std::thread;
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memmem, memrchr};
 
 use super::book::{Book, Origin};
-use super::entry::{Entry, bare, entry, is_ours};
+use super::entry::{Entry, bare, entry, is_ours, time_ms};
 use super::loki_json;
 use super::parts::Parts;
 use super::slice::Place;
+use crate::line::TAG;
 
 /// How much is read at a time.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -47,8 +48,20 @@ fn unpacked(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Res
 }
 
 /// How files begin that are compressed otherwise than by gzip.
-const PACKED: [(&[u8], &str); 4] =
-    [(b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"PK\x03\x04", "zip")];
+const PACKED: [(&[u8], &str); 6] = [
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"BZh", "bzip2"),
+    (b"PK\x03\x04", "zip"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+];
+
+/// How UTF-16 begins, where it says so.
+const WIDE: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
+/// What is wrong with it.
+const IS_WIDE: &str = "it is UTF-16: make it UTF-8 first (iconv -f UTF-16 -t UTF-8)";
 
 /// UTF-8 as some editors begin it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -56,6 +69,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 fn plain(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
     let (head, mut from) = with_head(&mut from);
     let mut head = head.as_slice();
+    if is_wide(head) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, IS_WIDE));
+    }
     if let Some(behind) = head.strip_prefix(BYTE_ORDER_MARK) {
         head = behind;
         from.read_exact(&mut [0; BYTE_ORDER_MARK.len()])?;
@@ -64,6 +80,13 @@ fn plain(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result
         return loki_json::read(from, source, book);
     }
     lines(from, source, book)
+}
+
+/// Whether a text that begins so is UTF-16: it says so, or has our tag as that.
+fn is_wide(head: &[u8]) -> bool {
+    let tag: Vec<u8> = TAG.bytes().flat_map(|byte| [byte, 0]).collect();
+    WIDE.iter().any(|mark| head.starts_with(mark))
+        || memmem::find(head, tag.get(..tag.len() - 1).unwrap_or(&tag)).is_some()
 }
 
 /// How a source begins, and all of it.
@@ -174,15 +197,20 @@ impl Lines {
         let (source, line_nr) = (self.source, self.line);
         match entry(line.strip_suffix(b"\r").unwrap_or(line)) {
             Entry::Logged(logged) => {
+                let at = logged.at.clone();
                 let taken = self.parts.take(logged, line_nr);
-                if let Some(line) = taken.lost {
-                    book.is_part(Place { source, line });
+                if let Some((text, line)) = taken.lost {
+                    book.is_part(&text, Origin::default(), Place { source, line });
                 }
                 if let Some((text, line)) = taken.whole {
-                    one(bare(text.strip_suffix(b"\r").unwrap_or(&text)), Place { source, line }, book);
+                    let found = match bare(text.strip_suffix(b"\r").unwrap_or(&text)) {
+                        ours @ Entry::Ours(_) => ours.at(time_ms(&at)),
+                        other => other,
+                    };
+                    one(found, &text, Place { source, line }, book);
                 }
             }
-            entry => one(entry, Place { source, line: line_nr }, book),
+            found => one(found, line, Place { source, line: line_nr }, book),
         }
     }
 
@@ -190,7 +218,7 @@ impl Lines {
     fn end(self, book: &mut Book) {
         for (text, line) in self.parts.rest() {
             let whole = if is_ours(&text) { without_torn(&text) } else { &text };
-            one(bare(whole), Place { source: self.source, line }, book);
+            one(bare(whole), whole, Place { source: self.source, line }, book);
         }
     }
 }
@@ -204,18 +232,16 @@ fn without_torn(line: &[u8]) -> &[u8] {
     }
 }
 
-fn one(entry: Entry<'_>, place: Place, book: &mut Book) {
+/// Takes what was found in a text.
+fn one(entry: Entry<'_>, text: &[u8], place: Place, book: &mut Book) {
     match entry {
-        Entry::Ours(line, pod) => {
-            let origin = pod.map_or(Origin::default(), |pod| book.origin(Some(&pod)));
-            book.take(&line, origin, place);
+        Entry::Ours(ours) => {
+            let origin = ours.pod.map_or(Origin::default(), |pod| book.origin(Some(&pod)));
+            book.take_at(&ours.line, origin, place, ours.at_ms);
         }
-        Entry::Mention => {
-            book.counts.mentions += 1;
-            book.counts.passed_over += 1;
-        }
+        Entry::Mention => book.mention(text, Origin::default(), place),
         Entry::Other => book.counts.passed_over += 1,
-        Entry::Part | Entry::Logged(_) => book.is_part(place),
+        Entry::Part | Entry::Logged(_) => book.is_part(text, Origin::default(), place),
     }
 }
 
@@ -304,6 +330,18 @@ mod tests {
         assert_eq!(book.counts.ours, 2, "what was read before is there");
         let error = read(&b"\x28\xb5\x2f\xfd..."[..], source, &mut book).unwrap_err();
         assert_eq!(error.to_string(), "compressed by zstd: unpack it first");
+    }
+
+    #[test]
+    fn a_wide_text_is_told() {
+        let wide = |bytes: fn(u16) -> [u8; 2], text: &str| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        let text = "hello\nRUNNER_VITALS ts= run=k3x9 seq=1\n";
+        for marked in [text.to_owned(), format!("\u{feff}{text}")] {
+            for bytes in [wide(u16::to_le_bytes, &marked), wide(u16::to_be_bytes, &marked)] {
+                let error = read(&bytes[..], 0, &mut Book::default()).unwrap_err();
+                assert!(error.to_string().starts_with("it is UTF-16: make it UTF-8 first"), "{error}");
+            }
+        }
     }
 
     #[test]

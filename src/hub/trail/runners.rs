@@ -1,6 +1,7 @@
 //! From runs to runners: a runner is what its name, its Pod or its boot says is one.
 
 mod called;
+mod lives;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -104,6 +105,7 @@ enum Whose {
 pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     book.thin_out(None);
     join::adopt(book);
+    hear(book);
     let names = names_of_origins(book);
     let mut left_out: HashMap<Whose, u64> = HashMap::new();
     for (origin, name, count) in book.crowds.left_out() {
@@ -118,13 +120,22 @@ pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     let mut called: Vec<Called> = groups.iter().map(|(whose, runs)| name(book, &unnamed_in, whose, runs)).collect();
     called::apart(&mut called, book);
     let runners = groups.into_iter().zip(called).map(|((whose, mut runs), called)| {
-        runs.sort_by(|(a_run, a), (b_run, b)| (a.last.at_ms(), a_run.as_str()).cmp(&(b.last.at_ms(), b_run.as_str())));
+        runs.sort_by_cached_key(|(run, life)| (life.logged_at_ms(life.last), run.as_str().to_owned()));
         let left_out = left_out.get(&whose).copied().unwrap_or(0);
         Runner { name: called.name, left_out, broken: broken(book, &runs), is_cut: is_cut(book, &runs), runs }
     });
     let mut runners: Vec<Runner> = runners.collect();
     runners.sort_by(|a, b| a.name.cmp(&b.name));
     runners
+}
+
+/// Tells runs what is left of lines behind their last ones.
+fn hear(book: &mut Book) {
+    for (writer, life) in &mut book.lives {
+        if let Some(mark) = book.rests.behind(*writer, life) {
+            life.heard(mark);
+        }
+    }
 }
 
 /// The only name that is said in an origin; none where there are several.

@@ -1,5 +1,6 @@
 //! What is kept of samples: of one, or of many folded into one, in the same room and in any order.
 
+use std::num::NonZeroI64;
 use std::sync::LazyLock;
 
 use crate::line::Line;
@@ -22,7 +23,7 @@ pub struct Place {
 pub struct Mark {
     /// The how-manieth line of its run.
     pub seq: u64,
-    at_ms: i64,
+    at: At,
     /// Where it stood.
     pub place: Place,
 }
@@ -37,13 +38,28 @@ impl Mark {
     /// A line's mark; `at_ms` in milliseconds since 1970, `None` where the guest's clock was unusable.
     #[must_use]
     pub fn new(seq: u64, at_ms: Option<i64>, place: Place) -> Self {
-        Self { seq, at_ms: at_ms.unwrap_or(NO_TIME), place }
+        Self { seq, at: At::new(at_ms), place }
     }
 
     /// When it was written, by the guest's clock.
     #[must_use]
     pub fn at_ms(&self) -> Option<i64> {
-        (self.at_ms != NO_TIME).then_some(self.at_ms)
+        self.at.ms()
+    }
+}
+
+/// A time or none, so that no mark at all takes no more room than one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct At(NonZeroI64);
+
+impl At {
+    /// The last of all milliseconds is no time of any line.
+    fn new(ms: Option<i64>) -> Self {
+        Self(NonZeroI64::new(ms.unwrap_or(NO_TIME) ^ i64::MAX).unwrap_or(NonZeroI64::MIN))
+    }
+
+    fn ms(self) -> Option<i64> {
+        Some(self.0.get() ^ i64::MAX).filter(|ms| *ms != NO_TIME)
     }
 }
 
@@ -429,6 +445,14 @@ mod tests {
             (None, true, false)
         );
         assert_eq!(whole.high(High::Retrans), None);
+    }
+
+    #[test]
+    fn a_mark_keeps_any_time_and_none_takes_no_room() {
+        for at in [None, Some(0), Some(-1), Some(1), Some(1_780_000_000_000), Some(i64::MAX - 1), Some(i64::MIN + 1)] {
+            assert_eq!(Mark::new(7, at, Place::default()).at_ms(), at);
+        }
+        assert_eq!(size_of::<Option<Mark>>(), size_of::<Mark>());
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) fn write(rows: &[Row], parts: &[Part], most: usize, out: &mut impl Wr
             .text(&row.last_ms.map_or_else(|| "-".to_owned(), at))
             .tag("</td><th scope=\"row\">");
         let has_section =
-            |(_, part): &(u32, &Part)| row.last_ms == part.verdict.last_ms && row.runner == part.verdict.runner;
+            |(_, part): &(u32, &Part)| row.last_ms == part.verdict.ended_ms() && row.runner == part.verdict.runner;
         match linked.next_if(has_section) {
             Some((nth, _)) => html.tag("<a href=\"#runner-").number(nth).tag("\">").text(&row.runner).tag("</a>"),
             None => html.text(&row.runner),

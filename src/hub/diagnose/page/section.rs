@@ -25,13 +25,15 @@ pub(super) fn section(part: &Part, nth: u32, read: &Read, numbers: &mut Numbers)
         .number(nth)
         .tag("\">\n");
     head(&mut html, verdict, nth);
+    let last_seq = part.reel.raw_lines().into_keys().next_back().unwrap_or_default();
+    let links = Links { nth, last_seq, read };
     html.tag("<h3>Why</h3>\n<ul>\n");
     for said in &verdict.because {
-        says(&mut html, said, nth, read);
+        says(&mut html, said, links);
     }
     html.tag("</ul>\n");
-    but(&mut html, verdict, nth, read);
-    contributing(&mut html, &verdict.contributing, nth, read);
+    but(&mut html, verdict, links);
+    contributing(&mut html, &verdict.contributing, links);
     beside(&mut html, &verdict.beside);
     ruled_out(&mut html, &verdict.ruled_out);
     change(&mut html, verdict);
@@ -42,6 +44,15 @@ pub(super) fn section(part: &Part, nth: u32, read: &Read, numbers: &mut Numbers)
     raw::lines(&mut html, part, nth, read);
     html.tag("</section>\n");
     html
+}
+
+/// Where what is cited leads.
+#[derive(Clone, Copy)]
+struct Links<'r> {
+    nth: u32,
+    /// The last of the raw lines below.
+    last_seq: u64,
+    read: &'r Read,
 }
 
 fn head(html: &mut Markup, verdict: &Verdict, nth: u32) {
@@ -70,33 +81,39 @@ pub(super) const fn class(hue: Hue) -> &'static str {
     }
 }
 
-fn says(html: &mut Markup, said: &Said, nth: u32, read: &Read) {
+fn says(html: &mut Markup, said: &Said, links: Links<'_>) {
     html.tag("<li>").text(&said.says);
-    cited(html, said, nth, read);
+    cited(html, said, links);
     html.tag("</li>\n");
 }
 
 /// Leads to the raw lines below.
-fn cited(html: &mut Markup, said: &Said, nth: u32, read: &Read) {
+fn cited(html: &mut Markup, said: &Said, links: Links<'_>) {
     let first = said.lines.first();
     for line in &said.lines {
-        html.tag(" <a href=\"#line-").number(nth).tag("-").number(line.seq).tag("\">");
+        // What is left of a torn line is no line below.
+        let is_below = line.seq <= links.last_seq;
+        if is_below {
+            html.tag(" <a href=\"#line-").number(links.nth).tag("-").number(line.seq).tag("\">");
+        } else {
+            html.tag(" ");
+        }
         if first.is_some_and(|first| first.seq != line.seq && first.place.source == line.place.source) {
             html.tag("to ").number(line.place.line);
         } else {
-            html.text(&read.place(line.place));
+            html.text(&links.read.place(line.place));
         }
-        html.tag("</a>");
+        html.tag(if is_below { "</a>" } else { "" });
     }
 }
 
-fn but(html: &mut Markup, verdict: &Verdict, nth: u32, read: &Read) {
+fn but(html: &mut Markup, verdict: &Verdict, links: Links<'_>) {
     if verdict.but.is_empty() {
         return;
     }
     html.tag("<h3>What leaves it open</h3>\n<ul>\n");
     for said in &verdict.but {
-        says(html, said, nth, read);
+        says(html, said, links);
     }
     html.tag("</ul>\n");
 }
@@ -123,7 +140,7 @@ fn beside(html: &mut Markup, all: &[Beside]) {
     html.tag("</ul>\n");
 }
 
-fn contributing(html: &mut Markup, others: &[Other], nth: u32, read: &Read) {
+fn contributing(html: &mut Markup, others: &[Other], links: Links<'_>) {
     if others.is_empty() {
         return;
     }
@@ -131,7 +148,7 @@ fn contributing(html: &mut Markup, others: &[Other], nth: u32, read: &Read) {
     for other in others {
         html.tag("<li><code>").text(other.cause.name()).tag("</code> (").number(other.score).tag(" of 100)\n<ul>\n");
         for said in &other.because {
-            says(html, said, nth, read);
+            says(html, said, links);
         }
         html.tag("</ul>\n</li>\n");
     }
