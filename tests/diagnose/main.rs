@@ -20,6 +20,7 @@ mod alive;
 mod blame;
 mod chromium;
 mod documents;
+mod doubts;
 mod hostile;
 mod inputs;
 mod kept;

@@ -6,7 +6,7 @@ use crate::hub::trail::slice::{High, Low, Mark};
 use super::case::Case;
 use super::cause::Cause;
 use super::clock::Looked;
-use super::evidence::{Ending, Evidence, is_exhausted};
+use super::evidence::{Ending, Evidence, Interval, is_exhausted};
 use super::signals;
 use super::units::{at, size};
 
@@ -66,7 +66,13 @@ fn of_cause(evidence: &Evidence<'_>, case: &Case) -> Vec<String> {
                 when()
             )
         }
-        Cause::Stopped | Cause::Inconclusive => return Vec::new(),
+        Cause::Stopped => {
+            return match evidence.ending {
+                Ending::Told(Some(job)) => signals::advice(None, Some(job.told)).into_iter().collect(),
+                _ => Vec::new(),
+            };
+        }
+        Cause::Inconclusive => return Vec::new(),
     };
     vec![says]
 }
@@ -172,6 +178,10 @@ fn when(evidence: &Evidence<'_>, case: &Case) -> String {
     };
     let lines = || case.reasons.iter().flat_map(|reason| &reason.lines).filter_map(Mark::at_ms);
     let span = match case.cause {
+        // When the next line was due is not known: after the last one, then.
+        Cause::OutsideGuest if evidence.ending == Ending::Silence && evidence.interval == Interval::Assumed => {
+            return evidence.end.at_ms().map_or_else(String::new, |end| format!(" after {}", at(end)));
+        }
         Cause::OutsideGuest if evidence.ending == Ending::Silence => {
             evidence.end.at_ms().map(|end| (end, end.saturating_add(evidence.interval_ms)))
         }

@@ -15,6 +15,8 @@ pub struct Case {
     pub reasons: Vec<Reason>,
     /// What speaks against it, with its figure.
     pub against: Vec<Reason>,
+    /// Points that it gave up to what explains the same better: it ailed the guest all the same.
+    pub yielded: i64,
 }
 
 /// A sentence with its figure, and the lines that it is of: the first and the last.
@@ -28,7 +30,7 @@ pub struct Reason {
 
 impl Case {
     pub(super) fn new(cause: Cause) -> Self {
-        Self { cause, score: 0, reasons: Vec::new(), against: Vec::new() }
+        Self { cause, score: 0, reasons: Vec::new(), against: Vec::new(), yielded: 0 }
     }
 
     /// A reason that is worth so many points.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::hub::trail::Read;
 
 use super::beside::Beside;
-use super::evidence::Ending;
+use super::evidence::{Ending, Interval};
 use super::units::{at, count, harmless, time};
 use super::verdict::{Cited, Confidence, Hue, Other, Said, Verdict};
 
@@ -103,7 +103,19 @@ pub(super) fn death(verdict: &Verdict) -> String {
     let last = verdict.last_ms.map_or_else(|| "an unknown time".to_owned(), at);
     match (verdict.ending, verdict.next_due_ms) {
         (Ending::Silence, Some(due)) => {
-            format!("fell silent between {last} (the last line) and {} (when the next was due)", at(due))
+            let how = match verdict.interval {
+                Interval::Told => "when the next was due".to_owned(),
+                Interval::Guessed => {
+                    format!("when the next was due by the interval of the others, {}", time(verdict.interval_ms))
+                }
+                Interval::Assumed => {
+                    format!(
+                        "when the next was due if the interval is {}, which no line tells",
+                        time(verdict.interval_ms)
+                    )
+                }
+            };
+            format!("fell silent between {last} (the last line) and {} ({how})", at(due))
         }
         (Ending::Silence, None) => format!("fell silent after {last}"),
         (Ending::Alive, due) => {
@@ -112,7 +124,7 @@ pub(super) fn death(verdict: &Verdict) -> String {
                 due.map_or_else(|| "an unknown time".to_owned(), at)
             )
         }
-        (Ending::Told, _) => format!("was told to stop at {last}"),
+        (Ending::Told(_), _) => format!("was told to stop at {last}"),
         (Ending::Finished { .. }, _) => format!("finished at {last}"),
         (Ending::Orphaned, _) => format!("what started it was gone at {last}"),
         (Ending::Unread, _) => format!("its lines were no longer read at {last}"),

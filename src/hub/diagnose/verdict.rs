@@ -3,7 +3,6 @@
 use std::mem;
 
 use crate::hub::trail::Runner;
-use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{Mark, Place};
 
 use super::advice;
@@ -11,7 +10,8 @@ use super::beside::Beside;
 use super::case::{Case, Reason};
 use super::cause::Cause;
 use super::clock::Clock;
-use super::evidence::{Ending, Evidence};
+use super::doubts::{self, Doubt};
+use super::evidence::{Ending, Evidence, Interval};
 use super::rules;
 use super::units::harmless;
 
@@ -27,8 +27,8 @@ pub enum Confidence {
 }
 
 impl Confidence {
-    const HIGH: i64 = 75;
-    const MEDIUM: i64 = 50;
+    pub(super) const HIGH: i64 = 75;
+    pub(super) const MEDIUM: i64 = 50;
 
     /// Of a score.
     #[must_use]
@@ -113,6 +113,10 @@ pub struct Verdict {
     pub last_ms: Option<i64>,
     /// When the next is or would have been due; after a last word none is.
     pub next_due_ms: Option<i64>,
+    /// How far that is known.
+    pub interval: Interval,
+    /// Time between two due lines, ms.
+    pub interval_ms: i64,
     /// Lines of the run that are there.
     pub lines: u64,
     /// Lines of the run that are missing before the first that is there.
@@ -187,9 +191,6 @@ const CONTRIBUTES: i64 = 20;
 /// What was told to stop in trouble, or whose job failed in it: the trouble is why, but that it was the end is not seen.
 const NOT_SEEN: i64 = Confidence::HIGH - 1;
 
-/// A line that cannot be, so short before the end, leaves open what the end was, ms.
-const IMPOSSIBLE_MS: i64 = 60_000;
-
 /// Another cause this close behind leaves open which of them it was.
 const CLOSE: i64 = 5;
 
@@ -220,8 +221,9 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
     let mut cases = rules::cases(&evidence).into_iter();
     let primary = cases.next()?;
     let mut others: Vec<Case> = cases.collect();
-    let score = surety(&evidence, &primary, &others);
-    let but = but(&evidence, &primary);
+    let doubts = doubts::doubts(&evidence, &primary);
+    let score = surety(&evidence, &primary, &others, &doubts);
+    let but = but(&evidence, &primary, doubts);
     let change = advice::advice(&evidence, &primary).into_iter().map(harmless).collect();
     let last_ms = evidence.end.at_ms();
     let next_due_ms = last_ms.filter(|_| matches!(evidence.ending, Ending::Silence | Ending::Alive));
@@ -244,6 +246,8 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         first_ms: life.first.at_ms(),
         last_ms,
         next_due_ms: next_due_ms.map(|last| last.saturating_add(evidence.interval_ms)),
+        interval: evidence.interval,
+        interval_ms: evidence.interval_ms,
         lines: life.lines,
         missing_before: life.first.seq.saturating_sub(1),
         missing: life.missing(),
@@ -252,21 +256,19 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
 }
 
 /// What speaks against the primary cause; a beginning that is not there is said of every cause.
-fn but(evidence: &Evidence<'_>, primary: &Case) -> Vec<Said> {
+fn but(evidence: &Evidence<'_>, primary: &Case, doubts: Vec<Doubt>) -> Vec<Said> {
     let lost = evidence.lost_beginning().filter(|lost| !primary.against.contains(lost));
-    let rest = lost.into_iter().chain(impossible(evidence.life)).chain(cut(evidence));
+    let rest = lost.into_iter().chain(doubts.into_iter().map(|doubt| doubt.reason));
     primary.against.iter().cloned().chain(rest).map(said).collect()
 }
 
 /// The score of the primary cause, less what leaves it open.
-fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
+fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case], doubts: &[Doubt]) -> i64 {
     let mut score = primary.score;
     if is_trouble(primary.cause) && !is_seen_to_end_it(evidence.ending, primary.cause) {
         score = score.min(NOT_SEEN);
     }
-    if is_unbelievable(evidence) || evidence.is_cut {
-        score = score.min(Confidence::MEDIUM - 1);
-    }
+    let score = doubts.iter().filter_map(|doubt| doubt.at_most).fold(score, i64::min);
     let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
     if is_open { score.min(Confidence::HIGH - 1) } else { score }
 }
@@ -277,35 +279,12 @@ fn is_seen_to_end_it(ending: Ending, cause: Cause) -> bool {
     match ending {
         Ending::Silence | Ending::Unread => true,
         Ending::Finished { signal: Some(9), .. } | Ending::Finished { exit: Some(137), .. } => is_kill(cause),
-        Ending::Told | Ending::Orphaned | Ending::Alive | Ending::Finished { .. } => false,
+        Ending::Told(_) | Ending::Orphaned | Ending::Alive | Ending::Finished { .. } => false,
     }
 }
 
 const fn is_kill(cause: Cause) -> bool {
     matches!(cause, Cause::GuestOom | Cause::CgroupOom | Cause::SidecarOom | Cause::OomGroup)
-}
-
-/// Whether so many lines cannot be, or some of the last ones, that what the others say is not sure either.
-fn is_unbelievable(evidence: &Evidence<'_>) -> bool {
-    let life = evidence.life;
-    let is_late = life.last_impossible.is_some_and(|mark| evidence.is_within(mark, IMPOSSIBLE_MS));
-    is_late || u64::from(life.impossible).saturating_mul(10) > life.lines
-}
-
-/// That its last line need not be the last.
-fn cut(evidence: &Evidence<'_>) -> Option<Reason> {
-    let says = "its source could not be read to its end: what came behind its last line is not known".to_owned();
-    evidence.is_cut.then(|| Reason { says, lines: vec![evidence.end] })
-}
-
-/// That some lines count for nothing.
-fn impossible(life: &Life) -> Option<Reason> {
-    let mark = life.last_impossible?;
-    let says = format!(
-        "lines with readings that cannot be: {}, the last of them here; they count for nothing",
-        life.impossible
-    );
-    Some(Reason { says, lines: vec![mark] })
 }
 
 /// Whether a cause is something that ailed the runner, and not an end or the lack of one.
@@ -316,7 +295,7 @@ fn is_trouble(cause: Cause) -> bool {
 /// Takes what speaks for those that contributed.
 fn contributing(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
     let is_end = |case: &Case| match case.cause {
-        Cause::Stopped => evidence.ending == Ending::Told,
+        Cause::Stopped => matches!(evidence.ending, Ending::Told(_)),
         Cause::Finished => matches!(evidence.ending, Ending::Finished { .. } | Ending::Orphaned),
         _ => false,
     };

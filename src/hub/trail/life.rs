@@ -31,6 +31,9 @@ pub struct Life {
     pub lines: u64,
     /// Lines that came again, or too late to be told from such.
     pub repeats: u64,
+    /// Those of them that have another time than the line of that number: they are not the same line. Only lines that are kept are known
+    /// by their times: the ends, those of the latest minute that begin or end a slice, and what happened.
+    pub others: u32,
     /// Those of its lines that no kernel can have given: all but their times is left out.
     pub impossible: u32,
     /// The last of them.
@@ -122,6 +125,7 @@ impl Life {
             last: mark,
             lines: 0,
             repeats: 0,
+            others: 0,
             impossible: 0,
             last_impossible: None,
             about: None,
@@ -198,11 +202,14 @@ impl Life {
 
     /// Takes what another source had of the same run.
     pub fn fold(&mut self, other: &Self) {
+        let others = other.marks().into_iter().filter(|mark| self.is_another(*mark)).count();
+        self.others = self.others.saturating_add(u32::try_from(others).unwrap_or(u32::MAX));
         for mark in [other.first, other.last] {
             self.widen(mark);
         }
         self.lines += other.lines;
         self.repeats += other.repeats;
+        self.others = self.others.saturating_add(other.others);
         self.impossible = self.impossible.saturating_add(other.impossible);
         self.last_impossible = Mark::later(self.last_impossible, other.last_impossible);
         if let Some(about) = &other.about {
@@ -251,6 +258,32 @@ impl Life {
         self.last.seq.checked_sub(1).is_some_and(|before| self.lines > 1 && !self.seen.has(before))
     }
 
+    /// Whether lines from this one on to the last are missing.
+    #[must_use]
+    pub fn is_broken_since(&self, mark: Mark) -> bool {
+        !self.seen.has_all(mark.seq, self.last.seq)
+    }
+
+    /// The lines of it that are kept by their times, in the order of their numbers.
+    #[must_use]
+    pub fn marks(&self) -> Vec<Mark> {
+        let slices = self.recent.iter().chain(self.whole.as_deref()).chain(self.last_sample.as_deref());
+        let ends = slices.flat_map(|slice| [slice.first, slice.mark]).chain([self.first, self.last]);
+        let mut marks: Vec<Mark> = ends.chain(self.happenings.iter().map(|one| one.mark)).collect();
+        marks.sort_by_key(|mark| mark.seq);
+        marks.dedup_by_key(|mark| mark.seq);
+        marks
+    }
+
+    /// Whether a line of this number is kept that has another time.
+    fn is_another(&self, mark: Mark) -> bool {
+        let is = |own: &Mark| own.seq == mark.seq && own.at_ms() != mark.at_ms();
+        let slices = self.recent.iter().chain(self.whole.as_deref()).chain(self.last_sample.as_deref());
+        [self.first, self.last].iter().any(is)
+            || slices.flat_map(|slice| [&slice.first, &slice.mark]).any(is)
+            || self.happenings.iter().any(|one| is(&one.mark))
+    }
+
     /// The time between two due samples; estimated where neither `start` nor `about` is there.
     #[must_use]
     pub fn interval_ms(&self) -> Option<i64> {
@@ -282,6 +315,7 @@ impl Life {
     fn note(&mut self, mark: Mark) -> bool {
         if !self.seen.note(mark.seq) {
             self.repeats += 1;
+            self.others = self.others.saturating_add(u32::from(self.is_another(mark)));
             return false;
         }
         self.lines += 1;

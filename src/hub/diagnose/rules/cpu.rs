@@ -49,6 +49,7 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
     }
     let own = case.score;
     others_have_it(evidence, &mut case);
+    case.yielded = own - case.score;
     if case.score == own && own <= BUSY {
         case.less(5, format!("{figure}; and nobody who was the worse for it, as in a parallel build"), &lines);
     }
