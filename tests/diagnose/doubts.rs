@@ -198,3 +198,81 @@ fn an_interval_that_nobody_tells_is_not_said_as_one() {
     let verdict = Made::new().samples(30).without_first(29).verdict();
     assert!(verdict.change.iter().all(|change| !change.contains(" and 2026")), "{:?}", verdict.change);
 }
+
+#[test]
+fn lines_that_are_not_all_of_one_run_make_nothing_sure() {
+    let low = |made: &Made, why: &str| {
+        let verdict = made.verdict();
+        assert!(verdict.confidence == Confidence::Low && has(&verdict.but, why), "{why}: {verdict:#?}");
+    };
+    // Another line took the number of the next one, or that of a line that is kept.
+    let twice = |made: Made| made.wait(700).again(1).event("pressure", "resource=memory kind=psi value=50.0");
+    low(&twice(well()).sample(), "1 line has the number of another of the run, and another time");
+    let killed = || well().event("kmsg.oom", "scope=guest victim.comm=node kts=150 msg=x");
+    low(&killed().wait(700).again(1).sample(), "1 line has the number of another");
+    low(&well().stop("reason=sigterm").wait(9).again(1).stop("reason=job_exit job.exit=3"), "1 line has the number");
+    // The same line is the same, however often.
+    let text = format!("{0}{0}", well().text());
+    assert_eq!(crate::support::verdict(&text).confidence, Confidence::High);
+    // It goes on behind its last word.
+    low(&well().stop("reason=sigterm").samples(3), "a line says that it stopped, and lines of the run come behind it");
+    // It jumps.
+    low(&well().skip(400).samples(3), "its lines are numbered from 21 on to 422");
+    low(&well().skip(400).stop("reason=sigterm"), "its lines are numbered from 21 on to 422");
+    low(
+        &Made::started("").samples(3).skip(90_000).samples(60),
+        "which is more than a probe writes in the time between",
+    );
+    // In an hour without a collector it wrote as many.
+    let missed = well().skip(720).wait(3_600_000).samples(20);
+    assert_eq!(missed.verdict().confidence, Confidence::High, "{:#?}", missed.verdict());
+}
+
+#[test]
+fn holes_before_a_last_word_cost() {
+    for last in ["reason=sigterm", "reason=job_exit job.exit=3", "reason=job_exit job.exit=0"] {
+        let whole = well().stop(last).verdict();
+        for made in [well().skip(2).stop(last), well().skip(2).sample().stop(last)] {
+            let verdict = made.verdict();
+            assert_eq!((verdict.cause, verdict.score), (whole.cause, whole.score - 20), "{verdict:#?}");
+            assert!(has(&verdict.but, "lines right before the last one are missing"), "{verdict:#?}");
+        }
+        let early = Made::started("").samples(5).skip(2).samples(20).stop(last).verdict();
+        assert_eq!(early.score, whole.score, "{early:#?}");
+    }
+}
+
+/// Without its `start` line nobody knows what the own cgroup is called.
+#[test]
+fn a_kill_of_the_own_cgroup_is_not_another_ones_for_a_lost_beginning() {
+    let kill = "scope=cgroup victim.comm=node victim.pid=7 victim.adj=0 cgroup=/runner kts=150 msg=x";
+    let full = || Made::started("").with("mem.current", "5990000000").with("mem.peak", "6000000000").samples(20);
+    let counted = |made: Made| made.with("oom", 1).with("oom_kill", 1).with("vm.oom_kill", 1).samples(2);
+    let told = || counted(full().event("kmsg.oom", kill).event("oom", "source=vm delta=1 kmsg=agrees"));
+    // The limit was met, and the count of processes that were lost comes later.
+    let met = full().event("kmsg.oom", kill).with("oom", 1).with("vm.oom_kill", 1).samples(2);
+    for (made, lost) in [(told(), 22), (met.clone(), 1), (met.clone(), 5)] {
+        let verdict = made.without_first(lost).verdict();
+        assert_eq!((verdict.cause, verdict.confidence), (CgroupOom, Confidence::Medium), "{lost}: {verdict:#?}");
+    }
+    // No count of its own says that it was, but its peak is at its limit.
+    let verdict = full().event("kmsg.oom", kill).sample().without_first(21).verdict();
+    assert!(verdict.confidence == Confidence::Low && has(&verdict.but, "its own limit may be the one"), "{verdict:#?}");
+    // Nothing at all is known of it.
+    for name in ["oom-cgroup", "oom-group", "cgroup-v1", "cgroup-none"] {
+        let text = crate::support::fixture(name);
+        let at = text.lines().position(|line| line.contains("event=oom source=vm")).unwrap();
+        let is_kept = |line: &&str| line.contains(" event=") && !line.contains("source=own");
+        let tail: String = text.split_inclusive('\n').skip(at).filter(is_kept).collect();
+        let verdict = crate::support::verdict(&tail);
+        assert_eq!(verdict.confidence, Confidence::Low, "{name}: {verdict:#?}");
+    }
+}
+
+#[test]
+fn a_kill_that_the_counts_deny_is_said() {
+    let kill = "scope=cgroup victim.comm=node victim.pid=7 victim.adj=0 cgroup=/runner kts=150 msg=x";
+    let verdict = well().event("kmsg.oom", kill).sample().without_first(1).verdict();
+    assert_eq!(verdict.cause, OutsideGuest, "{verdict:#?}");
+    doubts(&verdict, "the kernel told that it killed node");
+}

@@ -93,6 +93,18 @@ impl Made {
         self
     }
 
+    /// So many lines that are not there come next.
+    pub(crate) fn skip(mut self, lines: u64) -> Self {
+        self.seq += lines;
+        self
+    }
+
+    /// The next has the number of one of the last.
+    pub(crate) fn again(mut self, lines: u64) -> Self {
+        self.seq -= lines;
+        self
+    }
+
     /// The next comes so much earlier.
     pub(crate) fn wait_back(mut self, ms: u64) -> Self {
         self.at_ms -= ms;

@@ -31,5 +31,6 @@ mod page;
 mod stand_in;
 mod support;
 mod trails;
+mod truth;
 mod try_page;
 mod words;

@@ -133,6 +133,10 @@ fn of_event(evidence: &Evidence<'_>, one: &Happening) -> Option<Ailment> {
             let about = if about.is_empty() { String::new() } else { format!(" about {about}") };
             (of, points, format!("the kernel told {}{about} shortly before the end", kind.event()))
         }
+        // Where the counts deny it, it is no case of its own.
+        What::Kill { victim, .. } if evidence.is_within(one.mark, FAULT_MS) && ring::is_of_this_run(evidence, one) => {
+            (Cause::GuestOom, 15, format!("the kernel told that it killed {victim} shortly before the end"))
+        }
         What::Gap { ms, .. } if evidence.is_within(one.mark, FAULT_MS) => {
             (Cause::Paused, 10, format!("the probe did not run for {} within the last minute", time(*ms)))
         }

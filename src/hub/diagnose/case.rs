@@ -33,6 +33,14 @@ impl Case {
         Self { cause, score: 0, reasons: Vec::new(), against: Vec::new(), yielded: 0 }
     }
 
+    /// What has so much is a trouble, though maybe not enough of one to be a cause: it contributed.
+    pub(super) const AILS: i64 = 20;
+
+    /// Whether it is a trouble that contributed.
+    pub(super) fn ails(&self) -> bool {
+        self.cause.is_trouble() && self.score >= Self::AILS
+    }
+
     /// A reason that is worth so many points.
     pub(super) fn add(&mut self, points: i64, says: String, lines: &[Mark]) {
         self.score += points;

@@ -8,7 +8,7 @@ use crate::hub::trail::slice::{High, Last, Low, Mark, Mean, Slice};
 use super::case::Reason;
 use super::clock::{Clock, Looked};
 use super::ending;
-use super::units::at;
+use super::units::{at, time};
 
 pub use super::ending::{Ending, ToldJob};
 
@@ -105,6 +105,13 @@ impl<'r> Evidence<'r> {
     #[must_use]
     pub fn age_ms(&self, mark: Mark) -> Option<i64> {
         Some(self.end.at_ms()?.saturating_sub(mark.at_ms()?).max(0))
+    }
+
+    /// How long before the end a line was, in words. Of what seems to live no end is seen.
+    #[must_use]
+    pub fn before(&self, mark: Mark) -> String {
+        let what = if self.ending == Ending::Alive { "its latest line" } else { "the end" };
+        self.age_ms(mark).map_or_else(|| format!("shortly before {what}"), |age| format!("{} before {what}", time(age)))
     }
 
     /// Whether a line was at most so long before the end. Without a clock: among the last twenty lines.
@@ -229,6 +236,13 @@ impl<'r> Evidence<'r> {
     pub fn lowest_memory(&self) -> Option<(i64, i64)> {
         let lowest = self.life.recent.iter().filter_map(|slice| slice.low(Low::MemAvail)).min()?;
         Some((lowest, self.life.whole.as_ref()?.high(High::MemTotal)?))
+    }
+
+    /// The most that the own cgroup, or the level of it that is watched, had in any sample, and its limit, KiB.
+    #[must_use]
+    pub fn peak_and_limit(&self) -> Option<(i64, i64)> {
+        let whole = self.life.whole.as_deref()?;
+        whole.high(High::MemPeak).max(whole.high(High::MemCurrent)).zip(whole.high(High::MemMax))
     }
 
     /// What the own cgroup had lately and its `memory.high`, KiB, where it was at that mark and not at its limit: above it the kernel

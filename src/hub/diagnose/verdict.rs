@@ -139,6 +139,10 @@ impl Verdict {
     pub fn about(&self) -> &'static str {
         match self.ending {
             _ if self.is_alive() => "nothing has ended it so far",
+            Ending::Unread if self.cause == Cause::OutsideGuest => {
+                "nobody read its lines any more: look at what took them"
+            }
+            Ending::Told(Some(_)) if self.cause == Cause::Stopped => "its job was told to end",
             _ if self.cause != Cause::Finished => self.cause.about(),
             Ending::Finished { exit: Some(0), signal: None } => "the job ended with code 0",
             Ending::Finished { exit: None, signal: None } => "the job ended; its code is not told",
@@ -185,9 +189,6 @@ pub struct Other {
     pub because: Vec<Said>,
 }
 
-/// A case this strong contributed.
-const CONTRIBUTES: i64 = 20;
-
 /// What was told to stop in trouble, or whose job failed in it: the trouble is why, but that it was the end is not seen.
 const NOT_SEEN: i64 = Confidence::HIGH - 1;
 
@@ -199,7 +200,7 @@ const CLOSE: i64 = 5;
 pub fn judge(runner: &Runner, clock: &Clock) -> Option<Verdict> {
     let together = runner.together();
     let mut all: Vec<Verdict> = together.runs.iter().filter_map(|at| of_run(runner, *at, clock)).collect();
-    let is_end = |verdict: &Verdict| is_trouble(verdict.cause) && verdict.confidence >= Confidence::Medium;
+    let is_end = |verdict: &Verdict| verdict.cause.is_trouble() && verdict.confidence >= Confidence::Medium;
     // Of what ended a probe the others can know nothing; of those that know nothing the last to speak knows most.
     let worst = (0..all.len()).rev().max_by_key(|at| all.get(*at).filter(|one| is_end(one)).map(|one| one.score))?;
     let mut verdict = all.remove(worst);
@@ -224,7 +225,7 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
     let doubts = doubts::doubts(&evidence, &primary);
     let score = surety(&evidence, &primary, &others, &doubts);
     let but = but(&evidence, &primary, doubts);
-    let change = advice::advice(&evidence, &primary).into_iter().map(harmless).collect();
+    let change = advice::advice(&evidence, &primary, &others).into_iter().map(harmless).collect();
     let last_ms = evidence.end.at_ms();
     let next_due_ms = last_ms.filter(|_| matches!(evidence.ending, Ending::Silence | Ending::Alive));
     Some(Verdict {
@@ -265,11 +266,11 @@ fn but(evidence: &Evidence<'_>, primary: &Case, doubts: Vec<Doubt>) -> Vec<Said>
 /// The score of the primary cause, less what leaves it open.
 fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case], doubts: &[Doubt]) -> i64 {
     let mut score = primary.score;
-    if is_trouble(primary.cause) && !is_seen_to_end_it(evidence.ending, primary.cause) {
+    if primary.cause.is_trouble() && !is_seen_to_end_it(evidence.ending, primary.cause) {
         score = score.min(NOT_SEEN);
     }
     let score = doubts.iter().filter_map(|doubt| doubt.at_most).fold(score, i64::min);
-    let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
+    let is_open = others.iter().any(|other| other.cause.is_trouble() && other.score >= primary.score - CLOSE);
     if is_open { score.min(Confidence::HIGH - 1) } else { score }
 }
 
@@ -287,11 +288,6 @@ const fn is_kill(cause: Cause) -> bool {
     matches!(cause, Cause::GuestOom | Cause::CgroupOom | Cause::SidecarOom | Cause::OomGroup)
 }
 
-/// Whether a cause is something that ailed the runner, and not an end or the lack of one.
-fn is_trouble(cause: Cause) -> bool {
-    !matches!(cause, Cause::Stopped | Cause::Finished | Cause::OutsideGuest | Cause::NoVitals | Cause::Inconclusive)
-}
-
 /// Takes what speaks for those that contributed.
 fn contributing(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
     let is_end = |case: &Case| match case.cause {
@@ -299,7 +295,7 @@ fn contributing(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
         Cause::Finished => matches!(evidence.ending, Ending::Finished { .. } | Ending::Orphaned),
         _ => false,
     };
-    let contributes = |case: &&mut Case| is_end(case) || is_trouble(case.cause) && case.score >= CONTRIBUTES;
+    let contributes = |case: &&mut Case| is_end(case) || case.ails();
     others
         .iter_mut()
         .filter(contributes)
@@ -309,7 +305,7 @@ fn contributing(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
 
 /// Takes what speaks against those that it was not.
 fn ruled_out(others: &mut [Case]) -> Vec<Other> {
-    let is_out = |case: &&mut Case| case.score < CONTRIBUTES && !case.against.is_empty();
+    let is_out = |case: &&mut Case| case.score < Case::AILS && !case.against.is_empty();
     let out = others.iter_mut().filter(is_out).map(|case| other(case.cause, case.score, mem::take(&mut case.against)));
     let mut out: Vec<Other> = out.collect();
     out.sort_by_key(|other| other.cause);

@@ -15,9 +15,6 @@ use super::wellness::wellness;
 /// So few samples are only the first ones.
 pub(super) const FIRST_ONES: u32 = 2;
 
-/// What has so much is a trouble, though maybe not enough of one to be a cause.
-pub(super) const AILS: i64 = 20;
-
 /// Lines that are missing right before a last word may have told why it came.
 const HOLE: i64 = 20;
 
@@ -205,7 +202,7 @@ fn calm(evidence: &Evidence<'_>, worst: Worst, points: i64, case: &mut Case) {
     }
     let figures = wellness(evidence);
     let has_ended_well = evidence.ending.is_success();
-    let says = if worst.score < AILS {
+    let says = if worst.score < Case::AILS {
         format!("nothing in its last samples ends a runner by itself: {figures}")
     } else if has_ended_well {
         format!("what else there was did not keep the job from ending well ({}): {figures}", worst.has())
@@ -222,7 +219,13 @@ fn no_vitals(evidence: &Evidence<'_>) -> Case {
     let is_whole = evidence.life.first.seq <= 1;
     match evidence.life.whole.as_ref().map(|whole| whole.samples) {
         None if evidence.ending == Ending::Alive => case.less(0, "a sample may yet come".to_owned(), lines),
-        None => case.add(if is_whole { 80 } else { 30 }, "there is no sample".to_owned(), lines),
+        None => {
+            let says = match evidence.life.impossible {
+                0 => "there is no sample",
+                _ => "there is no sample that counts",
+            };
+            case.add(if is_whole { 80 } else { 30 }, says.to_owned(), lines);
+        }
         Some(samples) if samples <= FIRST_ONES && evidence.ending == Ending::Silence => {
             let points = if is_whole { 62 } else { 30 };
             case.add(points, format!("there {}, and then silence", are(samples)), lines);

@@ -6,7 +6,7 @@ use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence};
 use super::super::units::time;
 use super::agent::{self, Agent};
-use super::ends::{AILS, FIRST_ONES, Worst};
+use super::ends::{FIRST_ONES, Worst};
 use super::wellness::{is_well, wellness};
 
 /// What silence is worth behind an agent that had ended, or that is not there: what was outside met no job.
@@ -33,7 +33,7 @@ pub(super) fn outside(evidence: &Evidence<'_>, worst: Worst) -> Case {
         }
     }
     let ailments = ailing::ailments(evidence);
-    let was_well = worst.alone.1 < AILS && ailments.is_empty() && is_well(evidence);
+    let was_well = worst.alone.1 < Case::AILS && ailments.is_empty() && is_well(evidence);
     let before = if was_well { "silence, and before it the guest was well" } else { "silence, and before it" };
     case.add(84, format!("{before}: {}", wellness(evidence)), &evidence.lately_lines());
     ailed(worst, ailments, &mut case);
@@ -58,9 +58,9 @@ pub(super) fn outside(evidence: &Evidence<'_>, worst: Worst) -> Case {
 /// What other rules have above what ails nobody, and what is no case of its own: of one cause whichever is more.
 fn ailed(worst: Worst, ailments: Vec<Ailment>, case: &mut Case) {
     let (cause, alone) = worst.alone;
-    let of_rule = (alone - AILS).max(0);
+    let of_rule = (alone - Case::AILS).max(0);
     let of_lines: i64 = ailments.iter().filter(|one| one.of == cause).map(|one| one.points).sum();
-    if alone >= AILS {
+    if alone >= Case::AILS {
         let says = match alone > worst.score {
             true => format!("not all was well: {} has {alone} of 100, but for what explains it better", cause.name()),
             false => format!("not all was well: {}", worst.has()),

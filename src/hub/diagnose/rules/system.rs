@@ -9,7 +9,7 @@ use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence};
 use super::super::ring;
-use super::super::units::{count, time};
+use super::super::units::{count, pct, time};
 use super::agent::{self, Agent};
 use super::oom;
 
@@ -24,7 +24,10 @@ pub(crate) fn kernel_fault(evidence: &Evidence<'_>) -> Case {
     }
     if case.score == 0 {
         let kmsg = evidence.about().and_then(|about| about.kmsg.as_deref()).unwrap_or("unknown");
-        case.less(0, format!("no line of the last minute tells of a fault of the kernel (kmsg {kmsg})"), &[]);
+        let says = format!(
+            "no line of the last minute tells of a panic, a lockup, an RCU stall, a broken file system, a failed allocation or a balloon (kmsg {kmsg})"
+        );
+        case.less(0, says, &[]);
     } else if evidence.ending == Ending::Silence {
         case.add(8, "silence follows".to_owned(), &[evidence.end]);
     }
@@ -72,7 +75,7 @@ pub(crate) fn agent_crashed(evidence: &Evidence<'_>) -> Case {
         (false, false) => 62,
         (false, true) => 76,
     };
-    case.add(points, format!("{comm} vanished {} before the end", time(after)), &[mark]);
+    case.add(points, format!("{comm} vanished {}", evidence.before(mark)), &[mark]);
     if let Some(worker) = gone.worker.filter(|_| is_mid_job) {
         case.add(0, "its worker was still there".to_owned(), &[worker.mark]);
         if !has_crashed && !evidence.life.is_whole(worker.mark, mark) {
@@ -96,7 +99,7 @@ fn still_there(evidence: &Evidence<'_>, was_told: bool) -> String {
     let state = evidence.last_sample().and_then(|last| last.last(Last::AgentState));
     match state.and_then(|state| u32::try_from(state).ok()).and_then(char::from_u32) {
         Some(state) => format!("the agent was there in the last sample, in state {state}"),
-        None if was_told => "the agent was there until the end".to_owned(),
+        None if was_told => "the last line that tells of the agent says that it was there".to_owned(),
         None if evidence.life.first.seq > 1 => "no line that is there tells of the agent's end".to_owned(),
         None => "no line tells of the agent's end".to_owned(),
     }
@@ -172,11 +175,17 @@ pub(crate) fn paused(evidence: &Evidence<'_>) -> Case {
             3_000.. => 42,
             _ => 20,
         };
-        let how = if is_sure { "the clocks prove it" } else { "and no task waited for a CPU" };
+        let says = match is_sure {
+            true => format!("nothing ran for {}, the clocks prove it", time(*ms)),
+            false => {
+                let waited = pct(evidence.worst_mean(Mean::CpuStall).unwrap_or(0));
+                format!("the probe did not run for {}, and tasks waited for a CPU {waited} of the time only", time(*ms))
+            }
+        };
         let points = points + if is_sure { 10 } else { 0 };
         if points > case.score {
             case.score = 0;
-            case.add(points, format!("nothing ran for {}, {how}", time(*ms)), &[one.mark]);
+            case.add(points, says, &[one.mark]);
             is_last = evidence.is_within(one.mark, NEXT_TO_THE_END_MS.max(3 * evidence.interval_ms));
         }
     }
