@@ -8,6 +8,7 @@ pub mod beside;
 pub mod case;
 pub mod cause;
 pub mod clock;
+pub mod ending;
 pub mod evidence;
 pub mod json;
 pub mod rules;
@@ -16,6 +17,8 @@ pub mod text;
 pub mod verdict;
 
 mod advice;
+mod ailing;
+mod doubts;
 pub(crate) mod inputs;
 mod loki_args;
 mod page;

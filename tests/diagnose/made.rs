@@ -98,6 +98,24 @@ impl Made {
         Self { at_ms: self.at_ms.checked_add_signed(ms).unwrap(), ..self }
     }
 
+    /// So many lines that are not there come next.
+    pub(crate) fn skip(mut self, lines: u64) -> Self {
+        self.seq += lines;
+        self
+    }
+
+    /// The next has the number of one of the last.
+    pub(crate) fn again(mut self, lines: u64) -> Self {
+        self.seq -= lines;
+        self
+    }
+
+    /// The next comes so much earlier.
+    pub(crate) fn wait_back(mut self, ms: u64) -> Self {
+        self.at_ms -= ms;
+        self
+    }
+
     /// A sample, five seconds after what came before.
     pub(crate) fn sample(self) -> Self {
         let pairs: Vec<String> = self.usual.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -190,7 +208,7 @@ pub(crate) fn deaths() -> Vec<(&'static str, Made, Cause, &'static [Cause])> {
         ("panic", panics(), KernelFault, &[]),
         ("lockup", lockup().sample(), KernelFault, &[]),
         ("oom", killed(short_of_memory(), 0, 125).sample(), GuestOom, &[]),
-        ("ended", after_its_job().samples(2), OutsideGuest, &[]),
+        ("ended", after_its_job().samples(2), Finished, &[]),
         ("limit", met_its_limit().sample(), CgroupOom, &[]),
         (
             "pause",
@@ -312,7 +330,7 @@ fn the_agent_crashes() {
     // Its worker ends with its job, then the agent, then the rest is told to stop: the normal end.
     is(&after_its_job().stop("reason=sigterm samples=26"), Stopped, Confidence::High);
     // Or is not told anything.
-    let verdict = is(&after_its_job().samples(2), OutsideGuest, Confidence::High);
+    let verdict = is(&after_its_job().samples(2), Finished, Confidence::Medium);
     let out = verdict.ruled_out.iter().find(|other| other.cause == AgentCrashed).unwrap();
     assert!(out.because[0].says.starts_with("Runner.Listener ended 5.0 s after its job"), "{out:?}");
     // One that goes on to wait for the next job and ends there has crashed.

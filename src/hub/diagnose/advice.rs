@@ -6,27 +6,27 @@ use crate::hub::trail::slice::{High, Low, Mark};
 use super::case::Case;
 use super::cause::Cause;
 use super::clock::Looked;
-use super::evidence::{Ending, Evidence, is_exhausted};
+use super::evidence::{Ending, Evidence, Interval, is_exhausted};
 use super::signals;
 use super::units::{at, size};
 
 /// What would keep it from happening again.
-pub(super) fn advice(evidence: &Evidence<'_>, case: &Case) -> Vec<String> {
-    let mut advice = of_cause(evidence, case);
+pub(super) fn advice(evidence: &Evidence<'_>, case: &Case, others: &[Case]) -> Vec<String> {
+    let mut advice = of_cause(evidence, case, others.iter().any(Case::ails));
     advice.extend(evidence.looked.map(later));
     advice.extend(outside_limit(evidence));
     advice
 }
 
-fn of_cause(evidence: &Evidence<'_>, case: &Case) -> Vec<String> {
+fn of_cause(evidence: &Evidence<'_>, case: &Case, has_ailed: bool) -> Vec<String> {
     let when = || when(evidence, case);
     let says = match case.cause {
         Cause::GuestOom => return guest_oom(evidence),
         Cause::MemoryThrash if evidence.at_high().is_some() => cgroup_high(evidence),
         // A cgroup can thrash below its limit in a guest that has room.
-        Cause::MemoryThrash if has_room(evidence) => cgroup_memory(evidence),
+        Cause::MemoryThrash if has_room(evidence) => cgroup_memory(evidence, "what it waited for"),
         Cause::MemoryThrash => guest_memory(evidence),
-        Cause::CgroupOom | Cause::OomGroup => cgroup_memory(evidence),
+        Cause::CgroupOom | Cause::OomGroup => cgroup_memory(evidence, "its peak"),
         Cause::SidecarOom => sidecar_memory(evidence),
         Cause::CpuStarved => {
             "give it more CPUs, fewer parallel jobs, or the agent a better priority than the job (nice, cpu.weight)"
@@ -56,8 +56,8 @@ fn of_cause(evidence: &Evidence<'_>, case: &Case) -> Vec<String> {
         }
         Cause::Finished => {
             return match evidence.ending {
-                Ending::Finished { exit, signal } => signals::advice(exit, signal).into_iter().collect(),
-                _ => signals::advice(None, None).into_iter().collect(),
+                Ending::Finished { exit, signal } => signals::advice(exit, signal, has_ailed).into_iter().collect(),
+                _ => signals::advice(None, None, has_ailed).into_iter().collect(),
             };
         }
         Cause::Inconclusive if evidence.ending == Ending::Orphaned => {
@@ -66,7 +66,13 @@ fn of_cause(evidence: &Evidence<'_>, case: &Case) -> Vec<String> {
                 when()
             )
         }
-        Cause::Stopped | Cause::Inconclusive => return Vec::new(),
+        Cause::Stopped => {
+            return match evidence.ending {
+                Ending::Told(Some(job)) => signals::advice(None, Some(job.told), has_ailed).into_iter().collect(),
+                _ => Vec::new(),
+            };
+        }
+        Cause::Inconclusive => return Vec::new(),
     };
     vec![says]
 }
@@ -80,6 +86,14 @@ fn guest_memory(evidence: &Evidence<'_>) -> String {
     });
     let used = (total - lowest).max(0);
     let next = total / 2 * 3;
+    if lowest > total / 4 {
+        return format!(
+            "give the guest more memory than {}, so {} or above: no sample shows its peak, which came between two of them (it used {} at most in any)",
+            size(total),
+            size(next),
+            size(used)
+        );
+    }
     format!(
         "give the guest more memory: it used {} of {} and wanted more, so {} or above{}",
         size(used),
@@ -124,12 +138,15 @@ fn sidecar_memory(evidence: &Evidence<'_>) -> String {
     }
 }
 
-fn cgroup_memory(evidence: &Evidence<'_>) -> String {
-    let whole = evidence.life.whole.as_deref();
-    let max = whole.and_then(|whole| whole.high(High::MemMax));
-    let peak = whole.and_then(|whole| whole.high(High::MemPeak).max(whole.high(High::MemCurrent)));
-    match (max, peak) {
-        (Some(max), Some(peak)) => {
+fn cgroup_memory(evidence: &Evidence<'_>, what: &str) -> String {
+    match evidence.peak_and_limit() {
+        Some((peak, max)) if peak < max / 10 * 9 => format!(
+            "raise the runner's memory limit of {}, so to {} or above: no sample shows {what}, which came between two of them (it had {} at most in any)",
+            size(max),
+            size(max / 2 * 3),
+            size(peak)
+        ),
+        Some((peak, max)) => {
             let next = max.max(peak) / 2 * 3;
             format!(
                 "raise the runner's memory limit: its peak was {} of {}, so {} or above",
@@ -138,7 +155,7 @@ fn cgroup_memory(evidence: &Evidence<'_>) -> String {
                 size(next)
             )
         }
-        _ => "raise the runner's memory limit".to_owned(),
+        None => "raise the runner's memory limit".to_owned(),
     }
 }
 
@@ -153,7 +170,7 @@ fn later(looked: Looked) -> String {
 
 /// The brake, and not the limit, is what it met.
 fn cgroup_high(evidence: &Evidence<'_>) -> String {
-    let Some((current, high)) = evidence.at_high() else { return cgroup_memory(evidence) };
+    let Some((current, high)) = evidence.at_high() else { return cgroup_memory(evidence, "what it waited for") };
     let level = evidence.about().and_then(|about| about.mem_level.as_deref());
     let of = level.map_or_else(String::new, |level| format!(" of {level}"));
     format!(
@@ -172,6 +189,10 @@ fn when(evidence: &Evidence<'_>, case: &Case) -> String {
     };
     let lines = || case.reasons.iter().flat_map(|reason| &reason.lines).filter_map(Mark::at_ms);
     let span = match case.cause {
+        // When the next line was due is not known: after the last one, then.
+        Cause::OutsideGuest if evidence.ending == Ending::Silence && evidence.interval == Interval::Assumed => {
+            return evidence.end.at_ms().map_or_else(String::new, |end| format!(" after {}", at(end)));
+        }
         Cause::OutsideGuest if evidence.ending == Ending::Silence => {
             evidence.end.at_ms().map(|end| (end, end.saturating_add(evidence.interval_ms)))
         }
@@ -203,7 +224,7 @@ fn outside_limit(evidence: &Evidence<'_>) -> Option<String> {
     }
     let used = total - whole.low(Low::MemAvail)?;
     Some(format!(
-        "the guest has {} of memory and the platform's limit for the runner is {}: using more is a kill from outside (it used {} at most)",
+        "the guest has {} of memory and the platform's limit for the runner is {}: using more is a kill from outside (it used {} at most in any sample)",
         size(total),
         size(limit_kb),
         size(used)

@@ -15,6 +15,8 @@ pub struct Case {
     pub reasons: Vec<Reason>,
     /// What speaks against it, with its figure.
     pub against: Vec<Reason>,
+    /// Points that it gave up to what explains the same better: it ailed the guest all the same.
+    pub yielded: i64,
 }
 
 /// A sentence with its figure, and the lines that it is of: the first and the last.
@@ -28,7 +30,15 @@ pub struct Reason {
 
 impl Case {
     pub(super) fn new(cause: Cause) -> Self {
-        Self { cause, score: 0, reasons: Vec::new(), against: Vec::new() }
+        Self { cause, score: 0, reasons: Vec::new(), against: Vec::new(), yielded: 0 }
+    }
+
+    /// What has so much is a trouble, though maybe not enough of one to be a cause: it contributed.
+    pub(super) const AILS: i64 = 20;
+
+    /// Whether it is a trouble that contributed.
+    pub(super) fn ails(&self) -> bool {
+        self.cause.is_trouble() && self.score >= Self::AILS
     }
 
     /// A reason that is worth so many points.

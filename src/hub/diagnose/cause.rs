@@ -11,7 +11,7 @@ pub enum Cause {
     SidecarOom,
     /// The same as the runner's own, and all of the cgroup was killed at once.
     OomGroup,
-    /// Everything waited for memory, and nothing was killed.
+    /// Tasks waited for memory, all of them much of the time.
     MemoryThrash,
     /// The workload left no CPU.
     CpuStarved,
@@ -31,7 +31,7 @@ pub enum Cause {
     KernelFault,
     /// The agent ended and was not told to.
     AgentCrashed,
-    /// The guest was well and what it sent was lost.
+    /// What the guest sent was lost.
     NetworkLost,
     /// The guest stood still.
     Paused,
@@ -73,6 +73,12 @@ impl Cause {
         Self::Inconclusive,
     ];
 
+    /// Whether it is something that ailed the runner, and not an end or the lack of one.
+    #[must_use]
+    pub const fn is_trouble(self) -> bool {
+        !matches!(self, Self::Stopped | Self::Finished | Self::OutsideGuest | Self::NoVitals | Self::Inconclusive)
+    }
+
     /// The name that outputs and documentation use.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -109,18 +115,18 @@ impl Cause {
             Self::CgroupOom => "the runner's own cgroup met its memory limit",
             Self::SidecarOom => "another cgroup of the guest met its memory limit",
             Self::OomGroup => "the runner's cgroup met its memory limit and was killed whole",
-            Self::MemoryThrash => "everything waited for memory, and nothing was killed",
+            Self::MemoryThrash => "tasks waited for memory",
             Self::CpuStarved => "the workload left no CPU for the runner",
             Self::CpuStolen => "the host took the guest's CPUs",
             Self::CpuThrottled => "the CPU quota was used up",
-            Self::IoStall => "everything waited for disks",
+            Self::IoStall => "tasks waited for disks",
             Self::DiskFull => "a watched path had no room left",
             Self::InodesFull => "a watched path had no inodes left",
             Self::PidsExhausted => "no more processes could be started",
             Self::KernelFault => "the guest's kernel failed",
-            Self::AgentCrashed => "the runner's agent ended and was not told to",
-            Self::NetworkLost => "the guest was well, and what it sent did not arrive",
-            Self::Paused => "the guest stood still: the host stopped it",
+            Self::AgentCrashed => "the runner's agent ended, and no line tells why it should",
+            Self::NetworkLost => "what the guest sent did not arrive",
+            Self::Paused => "the guest stood still, as one that its host stops",
             Self::Stopped => "it was told to stop",
             Self::Finished => "the job ended",
             Self::OutsideGuest => "silence that nothing in the guest explains: look outside of it",

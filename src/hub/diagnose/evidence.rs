@@ -8,7 +8,10 @@ use crate::hub::trail::slice::{High, Last, Low, Mark, Mean, Slice};
 
 use super::case::Reason;
 use super::clock::{Clock, Looked};
-use super::units::at;
+use super::ending;
+use super::units::{at, time};
+
+pub use super::ending::{Ending, ToldJob};
 
 /// The interval of a probe that does not say it, ms.
 pub(super) const INTERVAL_MS: i64 = 5000;
@@ -16,27 +19,15 @@ pub(super) const INTERVAL_MS: i64 = 5000;
 /// By so much collectors are late with lines: what is more is told, and believed of the guest's clock, ms.
 const CLOCK_OFF_MS: i64 = 5000;
 
-/// How a trail ends.
+/// How far it is known when the next line is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// No last word: it fell silent.
-    Silence,
-    /// It was told to stop: SIGTERM or SIGINT.
+pub enum Interval {
+    /// A line says it.
     Told,
-    /// The job ended; with its code or signal where that is known.
-    Finished {
-        /// The code that the job ended with.
-        exit: Option<i64>,
-        /// The signal that ended it.
-        signal: Option<i64>,
-    },
-    /// The process that it was to end with is gone, and no line tells how the job ended: that process was the job, or was what ran it
-    /// and was killed.
-    Orphaned,
-    /// Nobody read its stdout any more.
-    Unread,
-    /// Its next line is not due yet: it seems to live.
-    Alive,
+    /// That of the samples that are there.
+    Guessed,
+    /// Nothing tells it.
+    Assumed,
 }
 
 /// The end of a runner as its lines show it.
@@ -52,6 +43,10 @@ pub struct Evidence<'r> {
     pub heard: Option<Mark>,
     /// Time between two due samples.
     pub interval_ms: i64,
+    /// How far that is known.
+    pub interval: Interval,
+    /// A line that says that it stopped and is not the last of the run.
+    pub early_stop: Option<Mark>,
     /// Up to when it was looked at, where its next line may yet come.
     pub looked: Option<Looked>,
     /// Happenings of the runner's runs that a phase line told while the judged one was there, in the order of their times.
@@ -71,17 +66,24 @@ impl<'r> Evidence<'r> {
     #[must_use]
     pub fn of(runner: &'r Runner, at: usize, clock: &Clock) -> Option<Self> {
         let (_, life) = runner.runs.get(at)?;
-        let phases = phases(runner, life);
+        let phases = ending::phases(runner, life);
         let stop = life.happenings.iter().rfind(|one| matches!(one.what, What::Stop { .. }));
         // A run that goes on behind its last word has not ended with it: somebody else wrote that.
+        let early_stop = stop.map(|stop| stop.mark).filter(|stop| stop.seq != life.last.seq);
         let stop = stop.filter(|stop| stop.mark.seq == life.last.seq);
         let (first, second) = life.recent.split_at(life.recent.len().saturating_sub(2));
         let lately = second.iter().copied().reduce(|mut whole, slice| {
             whole.fold(&slice);
             whole
         });
-        let interval_ms = life.interval_ms().unwrap_or(INTERVAL_MS).clamp(100, 3_600_000);
-        let ending = ending(stop, &phases, life);
+        let is_told = life.about.as_ref().is_some_and(|about| about.interval_ms.is_some());
+        let (interval, interval_ms) = match life.interval_ms() {
+            Some(ms) if is_told => (Interval::Told, ms),
+            Some(ms) => (Interval::Guessed, ms),
+            None => (Interval::Assumed, INTERVAL_MS),
+        };
+        let interval_ms = interval_ms.clamp(100, 3_600_000);
+        let ending = ending::of(stop, &phases, life);
         let heard = life.odd().heard.filter(|_| ending == Ending::Silence);
         let last = heard.unwrap_or(life.last);
         let looked = clock.before_the_end(life.logged_at_ms(last), interval_ms).filter(|_| ending == Ending::Silence);
@@ -91,6 +93,8 @@ impl<'r> Evidence<'r> {
             end: stop.map_or(last, |stop| stop.mark),
             heard,
             interval_ms,
+            interval,
+            early_stop,
             looked,
             phases,
             broken: runner.broken,
@@ -117,6 +121,13 @@ impl<'r> Evidence<'r> {
     #[must_use]
     pub fn clock_ahead_ms(&self) -> Option<i64> {
         self.life.ahead_ms().filter(|ahead| ahead.abs() > CLOCK_OFF_MS)
+    }
+
+    /// How long before the end a line was, in words. Of what seems to live no end is seen.
+    #[must_use]
+    pub fn before(&self, mark: Mark) -> String {
+        let what = if self.ending == Ending::Alive { "its latest line" } else { "the end" };
+        self.age_ms(mark).map_or_else(|| format!("shortly before {what}"), |age| format!("{} before {what}", time(age)))
     }
 
     /// Whether a line was at most so long before the end. Without a clock: among the last twenty lines.
@@ -154,6 +165,14 @@ impl<'r> Evidence<'r> {
     pub fn worst_mean(&self, of: Mean) -> Option<i64> {
         let last = self.life.recent.last().filter(|slice| slice.samples >= 3).and_then(|slice| slice.mean(of));
         self.lately().and_then(|lately| lately.mean(of)).max(last)
+    }
+
+    /// Whether samples before the last had an agent.
+    #[must_use]
+    pub fn samples_had_agent(&self) -> bool {
+        let is_in = |slice: &Slice| slice.last(Last::AgentState).is_some();
+        self.life.recent.iter().any(is_in)
+            || self.life.whole.as_ref().is_some_and(|whole| whole.high(High::AgentWait).is_some())
     }
 
     /// The highest of a reading in the latest samples.
@@ -235,6 +254,13 @@ impl<'r> Evidence<'r> {
         Some((lowest, self.life.whole.as_ref()?.high(High::MemTotal)?))
     }
 
+    /// The most that the own cgroup, or the level of it that is watched, had in any sample, and its limit, KiB.
+    #[must_use]
+    pub fn peak_and_limit(&self) -> Option<(i64, i64)> {
+        let whole = self.life.whole.as_deref()?;
+        whole.high(High::MemPeak).max(whole.high(High::MemCurrent)).zip(whole.high(High::MemMax))
+    }
+
     /// What the own cgroup had lately and its `memory.high`, KiB, where it was at that mark and not at its limit: above it the kernel
     /// slows down whoever allocates, and kills nobody.
     #[must_use]
@@ -262,10 +288,11 @@ impl<'r> Evidence<'r> {
         self.life.first.seq > 1 && self.is_within(self.life.first, 60_000)
     }
 
-    /// Whether an interruption of the trail hides what came right before its last line.
+    /// Whether lines are missing among the latest, where what came before the last would stand.
     #[must_use]
     pub fn is_broken_at_the_end(&self) -> bool {
-        self.life.is_broken_at_the_end()
+        let since = self.lately().map_or(self.life.last, |lately| lately.first);
+        self.life.is_broken_at_the_end() || self.life.is_broken_since(since)
     }
 }
 
@@ -290,65 +317,9 @@ pub fn is_exhausted(avail_kb: i64, total_kb: i64) -> bool {
     total_kb > 0 && avail_kb < (total_kb * 15 / 1000).max((total_kb / 20).min(128 << 10))
 }
 
-/// So long behind the last line of a run its job's end can be told, ms.
-const TOLD_BEHIND_MS: i64 = 30_000;
-
-/// The phases that were told while a run was there, or right behind it. A name is given to one guest after another, and the phases of
-/// those say nothing of this one.
-fn phases<'r>(runner: &'r Runner, life: &Life) -> Vec<&'r Happening> {
-    let is_of_boot = |other: &Life| boot_id(life).zip(boot_id(other)).is_none_or(|(own, other)| own == other);
-    let runs = runner.runs.iter().filter(|(_, other)| is_of_boot(other));
-    let mut phases: Vec<&Happening> = runs
-        .flat_map(|(_, other)| &other.happenings)
-        .filter(|one| matches!(one.what, What::Phase { .. }) && is_during(one.mark, life))
-        .collect();
-    phases.sort_by_key(|one| one.mark.at_ms());
-    phases
-}
-
-fn boot_id(life: &Life) -> Option<&str> {
-    life.about.as_ref().and_then(|about| about.boot_id.as_deref())
-}
-
-/// Without a clock nothing says that it was not. A clock can be set back, so that the last line is before the first.
-fn is_during(mark: Mark, life: &Life) -> bool {
-    let Some((at, (first, last))) = mark.at_ms().zip(life.first.at_ms().zip(life.last.at_ms())) else { return true };
-    (first.min(last)..=first.max(last).saturating_add(TOLD_BEHIND_MS)).contains(&at)
-}
-
-fn ending(stop: Option<&Happening>, phases: &[&Happening], life: &Life) -> Ending {
-    // What ended before another phase began was an earlier job.
-    let ended = phases.last().and_then(|one| match &one.what {
-        What::Phase { phase, job_exit } if phase.as_ref() == "ended" => Some((one.mark, *job_exit)),
-        _ => None,
-    });
-    match stop.map(|stop| &stop.what) {
-        Some(What::Stop { reason, job_exit, job_signal }) => match reason.as_ref() {
-            "job_exit" => Ending::Finished {
-                exit: job_exit.or(ended.and_then(|(_, exit)| exit)),
-                signal: job_signal.map(i64::from),
-            },
-            "stdout_closed" => Ending::Unread,
-            // A launcher that tells the job's end tells the probe to stop with it.
-            _ if ended.is_some() => Ending::Finished { exit: ended.and_then(|(_, exit)| exit), signal: None },
-            "parent_exit" => Ending::Orphaned,
-            _ => Ending::Told,
-        },
-        // Told right at the end, though the last word itself is lost.
-        _ => match ended {
-            Some((mark, exit)) if is_close(mark, life.last) => Ending::Finished { exit, signal: None },
-            _ => Ending::Silence,
-        },
-    }
-}
-
 /// What a line is called in a sentence: its time, else its number.
 fn name(mark: Mark) -> String {
     mark.at_ms().map_or_else(|| format!("line {} of the run", mark.seq), at)
-}
-
-fn is_close(mark: Mark, last: Mark) -> bool {
-    mark.at_ms().zip(last.at_ms()).is_some_and(|(at, last)| last.abs_diff(at) <= TOLD_BEHIND_MS.unsigned_abs())
 }
 
 #[cfg(test)]

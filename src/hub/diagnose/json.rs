@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::hub::trail::Read;
 
 use super::beside::Beside;
-use super::evidence::Ending;
+use super::evidence::{Ending, Interval};
 use super::units::{at, harmless};
 use super::verdict::{Other, Said, Verdict};
 
@@ -70,6 +70,7 @@ pub fn value(verdict: &Verdict, read: &Read) -> Value {
         "first_line": time(verdict.first_ms),
         "last_line": time(verdict.last_ms),
         "next_due": time(verdict.next_due_ms),
+        "interval": interval(verdict.interval),
         "last_logged": time(verdict.logged_ms.map(|(_, last)| last)),
         "clock_ahead_ms": verdict.clock_ahead_ms(),
         "clock_set_ms": verdict.set.total_ms,
@@ -89,7 +90,7 @@ pub fn value(verdict: &Verdict, read: &Read) -> Value {
 const fn ending(ending: Ending) -> &'static str {
     match ending {
         Ending::Silence => "silence",
-        Ending::Told => "told",
+        Ending::Told(_) => "told",
         Ending::Finished { .. } => "finished",
         Ending::Orphaned => "orphaned",
         Ending::Unread => "unread",
@@ -97,11 +98,16 @@ const fn ending(ending: Ending) -> &'static str {
     }
 }
 
-fn job(ending: Ending) -> Value {
-    match ending {
-        Ending::Finished { exit, signal } => json!({ "exit": exit, "signal": signal }),
-        _ => Value::Null,
+const fn interval(interval: Interval) -> &'static str {
+    match interval {
+        Interval::Told => "told",
+        Interval::Guessed => "guessed",
+        Interval::Assumed => "assumed",
     }
+}
+
+fn job(ending: Ending) -> Value {
+    ending.job().map_or(Value::Null, |(exit, signal)| json!({ "exit": exit, "signal": signal }))
 }
 
 fn beside(all: &[Beside]) -> Vec<Value> {

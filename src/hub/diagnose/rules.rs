@@ -5,8 +5,10 @@ mod cpu;
 mod ends;
 mod memory;
 mod oom;
+mod outside;
 mod storage;
 mod system;
+mod wellness;
 
 use super::case::Case;
 use super::cause::Cause;
@@ -43,12 +45,10 @@ pub fn cases(evidence: &Evidence<'_>) -> Vec<Case> {
         Ending::Alive => {
             cases.iter_mut().filter(|case| !tells_an_end(case.cause)).for_each(|case| case.at_most(SO_FAR));
         }
-        Ending::Finished { exit: Some(0), signal: None } => cases.iter_mut().for_each(|case| case.at_most(SO_FAR)),
+        ending if ending.is_success() => cases.iter_mut().for_each(|case| case.at_most(SO_FAR)),
         _ => {}
     }
-    let worst = cases.iter().max_by_key(|case| case.score);
-    let worst = worst
-        .map_or(Worst { cause: Cause::Inconclusive, score: 0 }, |case| Worst { cause: case.cause, score: case.score });
+    let worst = Worst::of(&cases);
     cases.extend(ends::rules(evidence, worst));
     cases.sort_by(|a, b| b.score.cmp(&a.score).then(a.cause.cmp(&b.cause)));
     cases

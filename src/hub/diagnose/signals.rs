@@ -28,8 +28,9 @@ fn name(signal: i64) -> Option<&'static str> {
     NAMES.iter().find(|(number, _)| *number == signal).map(|(_, name)| *name)
 }
 
-/// Where to look when the job ended so and nothing in the guest explains it; nothing where it succeeded.
-pub(super) fn advice(exit: Option<i64>, signal: Option<i64>) -> Option<String> {
+/// Where to look when the job ended so and nothing in the guest explains it, though something else may have ailed it; nothing where it
+/// succeeded.
+pub(super) fn advice(exit: Option<i64>, signal: Option<i64>, has_ailed: bool) -> Option<String> {
     if let Some(signal) = signal.or(exit.and_then(of_code)) {
         let name = named(signal);
         return Some(match signal {
@@ -52,6 +53,9 @@ pub(super) fn advice(exit: Option<i64>, signal: Option<i64>) -> Option<String> {
         Some(0) => None,
         Some(126 | 127) => {
             Some("a command was not found or could not be run: look at the job's own log and at the image".to_owned())
+        }
+        Some(exit) if has_ailed => {
+            Some(format!("the job failed, with code {exit}: look at its own log first, then at what else there was"))
         }
         Some(exit) => Some(format!(
             "the job failed by itself, with code {exit}, and nothing here points at the machine: look at the job's own log"
@@ -82,7 +86,7 @@ mod tests {
             (None, None, Some("to know the job's code")),
         ];
         for (exit, signal, begins) in cases {
-            let says = advice(exit, signal);
+            let says = advice(exit, signal, false);
             match begins {
                 Some(begins) => assert!(says.as_ref().is_some_and(|says| says.starts_with(begins)), "{says:?}"),
                 None => assert_eq!(says, None),

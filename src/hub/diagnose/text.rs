@@ -6,7 +6,7 @@ use crate::hub::trail::Read;
 use crate::hub::trail::came::Set;
 
 use super::beside::Beside;
-use super::evidence::Ending;
+use super::evidence::{Ending, Interval};
 use super::units::{at, count, harmless, time};
 use super::verdict::{Cited, Confidence, Hue, Other, Said, Verdict};
 
@@ -132,7 +132,19 @@ pub(super) fn death(verdict: &Verdict) -> String {
     let by = if verdict.logged_ms.is_some() { ", by the log's clock" } else { "" };
     match (verdict.ending, verdict.due_ms()) {
         (Ending::Silence, Some(due)) => {
-            format!("fell silent between {last} (the last line) and {} (when the next was due){by}", at(due))
+            let how = match verdict.interval {
+                Interval::Told => "when the next was due".to_owned(),
+                Interval::Guessed => {
+                    format!("when the next was due by the interval of the others, {}", time(verdict.interval_ms))
+                }
+                Interval::Assumed => {
+                    format!(
+                        "when the next was due if the interval is {}, which no line tells",
+                        time(verdict.interval_ms)
+                    )
+                }
+            };
+            format!("fell silent between {last} (the last line) and {} ({how}){by}", at(due))
         }
         (Ending::Silence, None) => format!("fell silent after {last}{by}"),
         (Ending::Alive, due) => {
@@ -141,7 +153,7 @@ pub(super) fn death(verdict: &Verdict) -> String {
                 due.map_or_else(|| "an unknown time".to_owned(), at)
             )
         }
-        (Ending::Told, _) => format!("was told to stop at {last}{by}"),
+        (Ending::Told(_), _) => format!("was told to stop at {last}{by}"),
         (Ending::Finished { .. }, _) => format!("finished at {last}{by}"),
         (Ending::Orphaned, _) => format!("what started it was gone at {last}{by}"),
         (Ending::Unread, _) => format!("its lines were no longer read at {last}{by}"),

@@ -4,7 +4,6 @@ use std::mem;
 
 use crate::hub::trail::Runner;
 use crate::hub::trail::came::Set;
-use crate::hub::trail::life::Life;
 use crate::hub::trail::slice::{Mark, Place};
 
 use super::advice;
@@ -12,7 +11,8 @@ use super::beside::Beside;
 use super::case::{Case, Reason};
 use super::cause::Cause;
 use super::clock::Clock;
-use super::evidence::{Ending, Evidence};
+use super::doubts::{self, Doubt};
+use super::evidence::{Ending, Evidence, Interval};
 use super::rules;
 use super::units::harmless;
 
@@ -28,8 +28,8 @@ pub enum Confidence {
 }
 
 impl Confidence {
-    const HIGH: i64 = 75;
-    const MEDIUM: i64 = 50;
+    pub(super) const HIGH: i64 = 75;
+    pub(super) const MEDIUM: i64 = 50;
 
     /// Of a score.
     #[must_use]
@@ -118,6 +118,10 @@ pub struct Verdict {
     pub logged_ms: Option<(i64, i64)>,
     /// How often the guest's clock was set on the way.
     pub set: Set,
+    /// How far that is known.
+    pub interval: Interval,
+    /// Time between two due lines, ms.
+    pub interval_ms: i64,
     /// Lines of the run that are there.
     pub lines: u64,
     /// Lines of the run that are missing before the first that is there.
@@ -140,6 +144,10 @@ impl Verdict {
     pub fn about(&self) -> &'static str {
         match self.ending {
             _ if self.is_alive() => "nothing has ended it so far",
+            Ending::Unread if self.cause == Cause::OutsideGuest => {
+                "nobody read its lines any more: look at what took them"
+            }
+            Ending::Told(Some(_)) if self.cause == Cause::Stopped => "its job was told to end",
             _ if self.cause != Cause::Finished => self.cause.about(),
             Ending::Finished { exit: Some(0), signal: None } => "the job ended with code 0",
             Ending::Finished { exit: None, signal: None } => "the job ended; its code is not told",
@@ -205,14 +213,8 @@ pub struct Other {
     pub because: Vec<Said>,
 }
 
-/// A case this strong contributed.
-const CONTRIBUTES: i64 = 20;
-
 /// What was told to stop in trouble, or whose job failed in it: the trouble is why, but that it was the end is not seen.
 const NOT_SEEN: i64 = Confidence::HIGH - 1;
-
-/// A line that cannot be, so short before the end, leaves open what the end was, ms.
-const IMPOSSIBLE_MS: i64 = 60_000;
 
 /// Another cause this close behind leaves open which of them it was.
 const CLOSE: i64 = 5;
@@ -222,7 +224,7 @@ const CLOSE: i64 = 5;
 pub fn judge(runner: &Runner, clock: &Clock) -> Option<Verdict> {
     let together = runner.together();
     let mut all: Vec<Verdict> = together.runs.iter().filter_map(|at| of_run(runner, *at, clock)).collect();
-    let is_end = |verdict: &Verdict| is_trouble(verdict.cause) && verdict.confidence >= Confidence::Medium;
+    let is_end = |verdict: &Verdict| verdict.cause.is_trouble() && verdict.confidence >= Confidence::Medium;
     // Of what ended a probe the others can know nothing; of those that know nothing the last to speak knows most.
     let worst = (0..all.len()).rev().max_by_key(|at| all.get(*at).filter(|one| is_end(one)).map(|one| one.score))?;
     let mut verdict = all.remove(worst);
@@ -244,9 +246,10 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
     let mut cases = rules::cases(&evidence).into_iter();
     let primary = cases.next()?;
     let mut others: Vec<Case> = cases.collect();
-    let score = surety(&evidence, &primary, &others);
-    let but = but(&evidence, &primary);
-    let change = advice::advice(&evidence, &primary).into_iter().map(harmless).collect();
+    let doubts = doubts::doubts(&evidence, &primary);
+    let score = surety(&evidence, &primary, &others, &doubts);
+    let but = but(&evidence, &primary, doubts);
+    let change = advice::advice(&evidence, &primary, &others).into_iter().map(harmless).collect();
     let last_ms = evidence.end.at_ms();
     let next_due_ms = last_ms.filter(|_| matches!(evidence.ending, Ending::Silence | Ending::Alive));
     Some(Verdict {
@@ -270,6 +273,8 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         next_due_ms: next_due_ms.map(|last| last.saturating_add(evidence.interval_ms)),
         logged_ms: logged_ms(&evidence),
         set: life.set,
+        interval: evidence.interval,
+        interval_ms: evidence.interval_ms,
         lines: life.lines,
         missing_before: life.first.seq.saturating_sub(1),
         missing: life.missing(),
@@ -285,26 +290,20 @@ fn logged_ms(evidence: &Evidence<'_>) -> Option<(i64, i64)> {
 }
 
 /// What speaks against the primary cause; a beginning that is not there is said of every cause.
-fn but(evidence: &Evidence<'_>, primary: &Case) -> Vec<Said> {
+fn but(evidence: &Evidence<'_>, primary: &Case, doubts: Vec<Doubt>) -> Vec<Said> {
     let lost = evidence.lost_beginning().filter(|lost| !primary.against.contains(lost));
-    let rest = lost.into_iter().chain(impossible(evidence.life)).chain(cut(evidence)).chain(torn(evidence));
+    let rest = lost.into_iter().chain(doubts.into_iter().map(|doubt| doubt.reason));
     primary.against.iter().cloned().chain(rest).map(said).collect()
 }
 
 /// The score of the primary cause, less what leaves it open.
-fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case]) -> i64 {
+fn surety(evidence: &Evidence<'_>, primary: &Case, others: &[Case], doubts: &[Doubt]) -> i64 {
     let mut score = primary.score;
-    if is_trouble(primary.cause) && !is_seen_to_end_it(evidence.ending, primary.cause) {
+    if primary.cause.is_trouble() && !is_seen_to_end_it(evidence.ending, primary.cause) {
         score = score.min(NOT_SEEN);
     }
-    if is_unbelievable(evidence) || evidence.is_cut {
-        score = score.min(Confidence::MEDIUM - 1);
-    }
-    if let Some(heard) = evidence.heard {
-        let is_close = evidence.life.last.seq + 1 == heard.seq;
-        score = score.min(if is_close { Confidence::HIGH } else { Confidence::MEDIUM } - 1);
-    }
-    let is_open = others.iter().any(|other| is_trouble(other.cause) && other.score >= primary.score - CLOSE);
+    let score = doubts.iter().filter_map(|doubt| doubt.at_most).fold(score, i64::min);
+    let is_open = others.iter().any(|other| other.cause.is_trouble() && other.score >= primary.score - CLOSE);
     if is_open { score.min(Confidence::HIGH - 1) } else { score }
 }
 
@@ -314,7 +313,7 @@ fn is_seen_to_end_it(ending: Ending, cause: Cause) -> bool {
     match ending {
         Ending::Silence | Ending::Unread => true,
         Ending::Finished { signal: Some(9), .. } | Ending::Finished { exit: Some(137), .. } => is_kill(cause),
-        Ending::Told | Ending::Orphaned | Ending::Alive | Ending::Finished { .. } => false,
+        Ending::Told(_) | Ending::Orphaned | Ending::Alive | Ending::Finished { .. } => false,
     }
 }
 
@@ -322,48 +321,14 @@ const fn is_kill(cause: Cause) -> bool {
     matches!(cause, Cause::GuestOom | Cause::CgroupOom | Cause::SidecarOom | Cause::OomGroup)
 }
 
-/// Whether so many lines cannot be, or some of the last ones, that what the others say is not sure either.
-fn is_unbelievable(evidence: &Evidence<'_>) -> bool {
-    let life = evidence.life;
-    let is_late = life.odd().last_impossible.is_some_and(|mark| evidence.is_within(mark, IMPOSSIBLE_MS));
-    is_late || u64::from(life.odd().impossible).saturating_mul(10) > life.lines
-}
-
-/// That its last line need not be the last.
-fn cut(evidence: &Evidence<'_>) -> Option<Reason> {
-    let says = "its source could not be read to its end: what came behind its last line is not known".to_owned();
-    evidence.is_cut.then(|| Reason { says, lines: vec![evidence.end] })
-}
-
-/// That it spoke once more, and what it said is not known.
-fn torn(evidence: &Evidence<'_>) -> Option<Reason> {
-    let says = "behind its last whole line there is a torn one, or one in another's text: it still spoke then, and what it said is not known";
-    evidence.heard.map(|mark| Reason { says: says.to_owned(), lines: vec![mark] })
-}
-
-/// That some lines count for nothing.
-fn impossible(life: &Life) -> Option<Reason> {
-    let mark = life.odd().last_impossible?;
-    let says = format!(
-        "lines with readings that cannot be: {}, the last of them here; they count for nothing",
-        life.odd().impossible
-    );
-    Some(Reason { says, lines: vec![mark] })
-}
-
-/// Whether a cause is something that ailed the runner, and not an end or the lack of one.
-fn is_trouble(cause: Cause) -> bool {
-    !matches!(cause, Cause::Stopped | Cause::Finished | Cause::OutsideGuest | Cause::NoVitals | Cause::Inconclusive)
-}
-
 /// Takes what speaks for those that contributed.
 fn contributing(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
     let is_end = |case: &Case| match case.cause {
-        Cause::Stopped => evidence.ending == Ending::Told,
+        Cause::Stopped => matches!(evidence.ending, Ending::Told(_)),
         Cause::Finished => matches!(evidence.ending, Ending::Finished { .. } | Ending::Orphaned),
         _ => false,
     };
-    let contributes = |case: &&mut Case| is_end(case) || is_trouble(case.cause) && case.score >= CONTRIBUTES;
+    let contributes = |case: &&mut Case| is_end(case) || case.ails();
     others
         .iter_mut()
         .filter(contributes)
@@ -373,7 +338,7 @@ fn contributing(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
 
 /// Takes what speaks against those that it was not.
 fn ruled_out(others: &mut [Case]) -> Vec<Other> {
-    let is_out = |case: &&mut Case| case.score < CONTRIBUTES && !case.against.is_empty();
+    let is_out = |case: &&mut Case| case.score < Case::AILS && !case.against.is_empty();
     let out = others.iter_mut().filter(is_out).map(|case| other(case.cause, case.score, mem::take(&mut case.against)));
     let mut out: Vec<Other> = out.collect();
     out.sort_by_key(|other| other.cause);

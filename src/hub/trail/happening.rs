@@ -115,6 +115,8 @@ pub enum What {
         job_exit: Option<i64>,
         /// The signal that ended it.
         job_signal: Option<u8>,
+        /// The signal that it was told to end by.
+        job_told: Option<u8>,
     },
     /// `phase`: the runner's life, told by its scripts.
     Phase {
@@ -261,6 +263,7 @@ impl What {
                 reason: text(field::REASON),
                 job_exit: number(field::JOB_EXIT),
                 job_signal: number(field::JOB_SIGNAL).and_then(|signal| u8::try_from(signal).ok()),
+                job_told: number(field::JOB_TOLD).and_then(|signal| u8::try_from(signal).ok()),
             },
             "phase" => Self::Phase { phase: text::of(line, field::PHASE)?.into(), job_exit: number(field::JOB_EXIT) },
             _ => return Self::kernel(event, line),

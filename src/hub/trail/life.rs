@@ -62,6 +62,9 @@ pub struct Life {
 /// What few runs have; apart, since runs are many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Odd {
+    /// Repeats that have another time than the line of that number: they are not the same line. Only lines that are kept are known by
+    /// their times: the ends, those of the latest minute that begin or end a slice, and what happened.
+    pub others: u32,
     /// Those of its lines that no kernel can have given: all but their times is left out.
     pub impossible: u32,
     /// The last of them.
@@ -156,6 +159,14 @@ impl Life {
         }
     }
 
+    /// Counts a repeat that is not the line that it repeats.
+    fn take_for_another(&mut self, mark: Mark) {
+        if self.is_another(mark) {
+            let odd = self.odd.get_or_insert_default();
+            odd.others = odd.others.saturating_add(1);
+        }
+    }
+
     /// Takes when a line came, milliseconds since 1970 by the clock of who logged it.
     pub(super) fn came(&mut self, mark: Mark, at_ms: i64) {
         self.came.take(mark, at_ms);
@@ -174,6 +185,9 @@ impl Life {
 
     /// Takes what another source had of the same run.
     pub fn fold(&mut self, other: &Self) {
+        for mark in other.marks() {
+            self.take_for_another(mark);
+        }
         for mark in [other.first, other.last] {
             self.widen(mark);
         }
@@ -183,6 +197,7 @@ impl Life {
             let odd = self.odd.get_or_insert_default();
             odd.impossible = odd.impossible.saturating_add(other.impossible);
             odd.last_impossible = Mark::later(odd.last_impossible, other.last_impossible);
+            odd.others = odd.others.saturating_add(other.others);
         }
         if let Some(about) = &other.about {
             self.about.get_or_insert_default().fold(about);
@@ -230,6 +245,32 @@ impl Life {
     #[must_use]
     pub fn is_broken_at_the_end(&self) -> bool {
         self.last.seq.checked_sub(1).is_some_and(|before| self.lines > 1 && !self.seen.has(before))
+    }
+
+    /// Whether lines from this one on to the last are missing.
+    #[must_use]
+    pub fn is_broken_since(&self, mark: Mark) -> bool {
+        !self.seen.has_all(mark.seq, self.last.seq)
+    }
+
+    /// The lines of it that are kept by their times, in the order of their numbers.
+    #[must_use]
+    pub fn marks(&self) -> Vec<Mark> {
+        let slices = self.recent.iter().chain(self.whole.as_deref()).chain(self.last_sample.as_deref());
+        let ends = slices.flat_map(|slice| [slice.first, slice.mark]).chain([self.first, self.last]);
+        let mut marks: Vec<Mark> = ends.chain(self.happenings.iter().map(|one| one.mark)).collect();
+        marks.sort_by_key(|mark| mark.seq);
+        marks.dedup_by_key(|mark| mark.seq);
+        marks
+    }
+
+    /// Whether a line of this number is kept that has another time.
+    fn is_another(&self, mark: Mark) -> bool {
+        let is = |own: &Mark| own.seq == mark.seq && own.at_ms() != mark.at_ms();
+        let slices = self.recent.iter().chain(self.whole.as_deref()).chain(self.last_sample.as_deref());
+        [self.first, self.last].iter().any(is)
+            || slices.flat_map(|slice| [&slice.first, &slice.mark]).any(is)
+            || self.happenings.iter().any(|one| is(&one.mark))
     }
 
     /// The time between two due samples; estimated where neither `start` nor `about` is there.
@@ -297,6 +338,7 @@ impl Life {
     fn note(&mut self, mark: Mark) -> bool {
         if !self.seen.note(mark.seq) {
             self.repeats += 1;
+            self.take_for_another(mark);
             return false;
         }
         self.lines += 1;

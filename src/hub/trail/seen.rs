@@ -57,6 +57,12 @@ impl SeenSeqs {
         self.given_up == 0 && self.stretches.iter().any(|(start, end)| *start <= from && to <= *end)
     }
 
+    /// Whether every line from one to another was seen, but for those between stretches that are no longer kept apart.
+    #[must_use]
+    pub fn has_all(&self, from: u64, to: u64) -> bool {
+        self.stretches.iter().any(|(start, end)| *start <= from && to <= *end)
+    }
+
     /// Takes what was seen elsewhere.
     pub fn fold(&mut self, other: &Self) {
         let (own, given_up) = (std::mem::take(&mut self.stretches), self.given_up.saturating_add(other.given_up));

@@ -34,7 +34,7 @@ pub(super) fn axes(life: &Life, verdict: &Verdict) -> Vec<Axis> {
 pub(super) fn death(axis: &Axis, life: &Life, verdict: &Verdict) -> Death {
     let label = match verdict.ending {
         Ending::Silence => "died in here",
-        Ending::Told => "told to stop",
+        Ending::Told(_) => "told to stop",
         Ending::Finished { .. } => "finished",
         Ending::Orphaned => "what started it is gone",
         Ending::Unread => "no longer read",

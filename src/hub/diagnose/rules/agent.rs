@@ -1,6 +1,6 @@
 //! The agent's own end: whether it is gone, and whether its work was done.
 
-use crate::hub::trail::happening::{AgentState, Happening, What};
+use crate::hub::trail::happening::{AgentState, Fault, Happening, What};
 use crate::hub::trail::slice::Mark;
 
 use super::super::evidence::Evidence;
@@ -63,6 +63,32 @@ impl<'e> Gone<'e> {
         let after = self.line.mark.at_ms()?.saturating_sub(worker.mark.at_ms()?);
         (after <= AFTER_ITS_JOB_MS).then_some((worker, after.max(0)))
     }
+
+    /// The kernel's word of a crash of that process, or of one of its threads, around the time that it was missed.
+    pub(super) fn has_crashed(&self, one: &Happening) -> bool {
+        let What::Kernel { kind: Fault::Segv, about, .. } = &one.what else { return false };
+        let is_then = one.mark.at_ms().zip(self.line.mark.at_ms()).is_none_or(|(at, gone)| gone.abs_diff(at) <= 15_000);
+        is_then && is_same(about, self.comm)
+    }
+}
+
+/// An agent that ended behind its worker, as one for a single job does, and how long behind it, ms. One that crashed did not.
+pub(super) fn ended_after_its_job<'e>(evidence: &Evidence<'e>) -> Option<(Gone<'e>, Worker<'e>, i64)> {
+    let Agent::Gone(gone) = agent(evidence) else { return None };
+    let (worker, after) = gone.after_its_worker()?;
+    let has_crashed = evidence.life.happenings.iter().any(|one| gone.has_crashed(one));
+    (!has_crashed).then_some((gone, worker, after))
+}
+
+/// A worker whose end is the last that is told of one, and how long before the run's end that was, ms, where an agent for a single job
+/// would follow it.
+pub(super) fn worker_has_ended<'e>(evidence: &Evidence<'e>) -> Option<(Worker<'e>, i64)> {
+    let worker = evidence.life.happenings.iter().rev().find_map(|one| match &one.what {
+        What::Agent { is_worker: true, state, comm, .. } => Some(Worker { mark: one.mark, state: *state, comm }),
+        _ => None,
+    })?;
+    let before = evidence.age_ms(worker.mark)?;
+    (worker.state == AgentState::Vanished && before <= AFTER_ITS_JOB_MS).then_some((worker, before))
 }
 
 /// So many bytes of a name the kernel keeps.

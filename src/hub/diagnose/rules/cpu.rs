@@ -49,6 +49,7 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
     }
     let own = case.score;
     others_have_it(evidence, &mut case);
+    case.yielded = own - case.score;
     if case.score == own && own <= BUSY {
         case.less(5, format!("{figure}; and nobody who was the worse for it, as in a parallel build"), &lines);
     }
@@ -120,7 +121,7 @@ fn who_waits(evidence: &Evidence<'_>, case: &mut Case) -> bool {
         _ => None,
     });
     if let Some((mark, ms)) = gap {
-        case.add(5, format!("nothing ran for {}", time(ms)), &[mark]);
+        case.add(5, format!("the probe did not run for {}", time(ms)), &[mark]);
     }
     case.reasons.len() > before
 }
@@ -170,8 +171,7 @@ fn short_memory(evidence: &Evidence<'_>) -> Option<String> {
         return Some(format!("the cgroup had {} of {}", size(current), size(max)));
     }
     let oom = oom::oom(evidence).filter(|oom| evidence.is_within(oom.mark, 30_000))?;
-    let age = evidence.age_ms(oom.mark).map_or_else(|| "shortly".to_owned(), time);
-    Some(format!("the kernel killed for memory {age} before the end"))
+    Some(format!("the kernel killed for memory {}", evidence.before(oom.mark)))
 }
 
 /// `cpu_stolen`: the host gives the guest's CPUs to others. Steal that is always 0 is no proof of none.

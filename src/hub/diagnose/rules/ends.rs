@@ -3,28 +3,41 @@
 use crate::hub::trail::happening::{AgentState, What};
 use crate::hub::trail::slice::{Last, Mark};
 
-use super::super::case::Case;
+use super::super::case::{Case, Reason};
 use super::super::cause::Cause;
-use super::super::evidence::{Ending, Evidence};
+use super::super::evidence::{Ending, Evidence, ToldJob};
 use super::super::signals;
-use super::super::units::at;
-use super::system::wellness;
+use super::super::units::{at, time};
+use super::agent;
+use super::outside::outside;
+use super::wellness::wellness;
 
 /// So few samples are only the first ones.
-const FIRST_ONES: u32 = 2;
+pub(super) const FIRST_ONES: u32 = 2;
 
-/// What has so much is a trouble, though maybe not enough of one to be a cause.
-const AILS: i64 = 20;
+/// Lines that are missing right before a last word may have told why it came.
+const HOLE: i64 = 20;
 
 /// The strongest of the other cases.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Worst {
-    pub(crate) cause: Cause,
-    pub(crate) score: i64,
+    pub(super) cause: Cause,
+    pub(super) score: i64,
+    /// The one that had most before it gave points up to what explains the same better, and that many.
+    pub(super) alone: (Cause, i64),
 }
 
 impl Worst {
-    fn has(self) -> String {
+    pub(super) fn of(cases: &[Case]) -> Self {
+        let strongest = |of: fn(&Case) -> i64| {
+            let found = cases.iter().max_by_key(|case| of(case));
+            found.map_or((Cause::Inconclusive, 0), |case| (case.cause, of(case)))
+        };
+        let (cause, score) = strongest(|case| case.score);
+        Self { cause, score, alone: strongest(|case| case.score + case.yielded) }
+    }
+
+    pub(super) fn has(self) -> String {
         format!("{} has {} of 100", self.cause.name(), self.score)
     }
 }
@@ -47,7 +60,21 @@ pub(crate) fn rules(evidence: &Evidence<'_>, worst: Worst) -> Vec<Case> {
 fn stopped(evidence: &Evidence<'_>, worst: Worst) -> Case {
     let mut case = Case::new(Cause::Stopped);
     match evidence.ending {
-        Ending::Told => {
+        Ending::Told(Some(job)) => {
+            told_job(evidence, job, &mut case);
+            calm(evidence, worst, 35, &mut case);
+            if !job.did() {
+                let says = format!(
+                    "it ended {}, and not by that signal: it may have ended by itself",
+                    how_it_ended(job.exit, job.signal)
+                );
+                case.less(0, says, &[evidence.end]);
+                case.at_most(NOT_BY_IT);
+            }
+            case.less_for(HOLE, hole(evidence));
+            case.less_for(20, evidence.lost_beginning().filter(|_| !job.did()));
+        }
+        Ending::Told(None) => {
             let has_taken_all = evidence.life.happenings.iter().any(|one| {
                 matches!(&one.what, What::Stop { reason, .. } if one.mark == evidence.end && reason.as_ref() == "samples")
             });
@@ -58,11 +85,45 @@ fn stopped(evidence: &Evidence<'_>, worst: Worst) -> Case {
             case.add(53, says.to_owned(), &[evidence.end]);
             calm(evidence, worst, 35, &mut case);
             case.less_for(20, evidence.lost_beginning());
+            case.less_for(HOLE, hole(evidence));
         }
-        Ending::Silence => case.less(0, "no line says that it was told to stop".to_owned(), &[evidence.end]),
+        Ending::Silence => {
+            case.less(0, "its last line does not say that it was told to stop".to_owned(), &[evidence.end]);
+        }
         Ending::Finished { .. } | Ending::Orphaned | Ending::Unread | Ending::Alive => {}
     }
     case.done()
+}
+
+/// What a job is worth that was told to end and did so another way.
+const NOT_BY_IT: i64 = 74;
+
+/// A job that was told to end, by the signal that `exec` passed on to it.
+fn told_job(evidence: &Evidence<'_>, job: ToldJob, case: &mut Case) {
+    let told = signals::named(job.told);
+    let says = match job.did() {
+        true => format!("the job was told to end, by signal {told}, and did"),
+        false => format!("the job was told to end, by signal {told}, and ended"),
+    };
+    case.add(53, says, &[evidence.end]);
+}
+
+/// How a job ended, behind `the job ended`.
+fn how_it_ended(exit: Option<i64>, signal: Option<i64>) -> String {
+    match (exit, signal) {
+        (_, Some(signal)) => format!("by signal {}", signals::named(signal)),
+        (Some(exit), None) => match signals::of_code(exit) {
+            Some(signal) => format!("with code {exit}, 128 and signal {}", signals::named(signal)),
+            None => format!("with code {exit}"),
+        },
+        (None, None) => "in a way that is not told".to_owned(),
+    }
+}
+
+/// That lines right before the last word are missing.
+fn hole(evidence: &Evidence<'_>) -> Option<Reason> {
+    let says = "lines right before the last one are missing: what they told is not known".to_owned();
+    evidence.is_broken_at_the_end().then(|| Reason { says, lines: vec![evidence.end] })
 }
 
 fn finished(evidence: &Evidence<'_>, worst: Worst) -> Case {
@@ -70,19 +131,12 @@ fn finished(evidence: &Evidence<'_>, worst: Worst) -> Case {
     let (exit, signal) = match evidence.ending {
         Ending::Finished { exit, signal } => (exit, signal),
         Ending::Orphaned => return orphaned(evidence, case),
-        Ending::Silence => {
-            case.less(0, "no line says that the job ended".to_owned(), &[evidence.end]);
-            return case;
-        }
-        Ending::Told | Ending::Unread | Ending::Alive => return case,
+        Ending::Silence => return gone_after_its_job(evidence, case),
+        Ending::Told(_) | Ending::Unread | Ending::Alive => return case,
     };
     let how = match (exit, signal) {
-        (_, Some(signal)) => format!("the job ended by signal {}", signals::named(signal)),
-        (Some(exit), None) => match signals::of_code(exit) {
-            Some(signal) => format!("the job ended with code {exit}, 128 and signal {}", signals::named(signal)),
-            None => format!("the job ended with code {exit}"),
-        },
         (None, None) => "the job ended; its code is not told".to_owned(),
+        _ => format!("the job ended {}", how_it_ended(exit, signal)),
     };
     case.add(58, how, &[evidence.end]);
     calm(evidence, worst, if exit == Some(0) { 40 } else { 30 }, &mut case);
@@ -90,6 +144,30 @@ fn finished(evidence: &Evidence<'_>, worst: Worst) -> Case {
     if exit != Some(0) && evidence.is_short_end() {
         case.less_for(20, evidence.lost_beginning());
     }
+    case.less_for(HOLE, hole(evidence));
+    case.done()
+}
+
+/// Silence, and before it the agent had ended behind its worker, as one for a single job does: the guest is then removed. How the job
+/// ended, nobody says.
+fn gone_after_its_job(evidence: &Evidence<'_>, mut case: Case) -> Case {
+    let Some((gone, worker, after)) = agent::ended_after_its_job(evidence) else {
+        case.less(0, "its last line does not say that the job ended".to_owned(), &[evidence.end]);
+        return case;
+    };
+    let before = evidence.age_ms(gone.line.mark).map_or_else(|| "shortly".to_owned(), time);
+    let says = format!(
+        "{} ended {} after its job, as one for a single job does, {before} before the last line",
+        gone.comm,
+        time(after)
+    );
+    case.add(55, says, &[worker.mark, gone.line.mark]);
+    case.less(0, "no line tells how the job ended, nor that the guest was to go".to_owned(), &[evidence.end]);
+    case.less(
+        0,
+        "whether the silence came from outside of the guest cannot be told: no job ran any more".to_owned(),
+        &[],
+    );
     case.done()
 }
 
@@ -123,58 +201,15 @@ fn calm(evidence: &Evidence<'_>, worst: Worst, points: i64, case: &mut Case) {
         return;
     }
     let figures = wellness(evidence);
-    let has_ended_well = matches!(evidence.ending, Ending::Finished { exit: Some(0), signal: None });
-    let says = if worst.score < AILS {
-        format!("nothing ailed it: {figures}")
+    let has_ended_well = evidence.ending.is_success();
+    let says = if worst.score < Case::AILS {
+        format!("nothing in its last samples ends a runner by itself: {figures}")
     } else if has_ended_well {
         format!("what else there was did not keep the job from ending well ({}): {figures}", worst.has())
     } else {
         format!("what else there was is too weak to be its end ({}): {figures}", worst.has())
     };
     case.add(points, says, &evidence.lately_lines());
-}
-
-/// Silence in a guest that was well. Lines that are missing hide what came before it.
-fn outside(evidence: &Evidence<'_>, worst: Worst) -> Case {
-    let mut case = Case::new(Cause::OutsideGuest);
-    let samples = evidence.life.whole.as_ref().map_or(0, |whole| whole.samples);
-    match evidence.ending {
-        Ending::Silence if samples > 0 => {}
-        Ending::Unread => {
-            case.add(56, "nobody read its lines any more: what took them is gone".to_owned(), &[evidence.end]);
-            return case;
-        }
-        Ending::Silence => return case,
-        Ending::Alive => {
-            case.less(0, "its lines go on".to_owned(), &[evidence.end]);
-            return case;
-        }
-        Ending::Told | Ending::Orphaned | Ending::Finished { .. } => {
-            case.less(0, "it had a last word".to_owned(), &[evidence.end]);
-            return case;
-        }
-    }
-    let is_well = worst.score < AILS;
-    let before = if is_well { "silence, and before it the guest was well" } else { "silence, and before it" };
-    case.add(84, format!("{before}: {}", wellness(evidence)), &evidence.lately_lines());
-    if !is_well {
-        case.less(worst.score - AILS, format!("not all was well: {}", worst.has()), &[]);
-    }
-    if evidence.is_short_end() {
-        case.less_for(20, evidence.lost_beginning());
-    }
-    if samples <= FIRST_ONES {
-        case.less(40, "there are hardly any samples".to_owned(), &[]);
-    }
-    if evidence.is_broken_at_the_end() {
-        case.less(20, "lines right before the last one are missing".to_owned(), &[evidence.end]);
-    }
-    if !evidence.tells_stalls() {
-        case.less(15, "nothing tells how long tasks waited".to_owned(), &[]);
-    }
-    let same = "from inside, a power-off, a reboot or a SIGKILL of the probe alone leave the same silence";
-    case.less(0, same.to_owned(), &[]);
-    case.done()
 }
 
 fn no_vitals(evidence: &Evidence<'_>) -> Case {
@@ -184,7 +219,13 @@ fn no_vitals(evidence: &Evidence<'_>) -> Case {
     let is_whole = evidence.life.first.seq <= 1;
     match evidence.life.whole.as_ref().map(|whole| whole.samples) {
         None if evidence.ending == Ending::Alive => case.less(0, "a sample may yet come".to_owned(), lines),
-        None => case.add(if is_whole { 80 } else { 30 }, "there is no sample".to_owned(), lines),
+        None => {
+            let says = match evidence.life.odd().impossible {
+                0 => "there is no sample",
+                _ => "there is no sample that counts",
+            };
+            case.add(if is_whole { 80 } else { 30 }, says.to_owned(), lines);
+        }
         Some(samples) if samples <= FIRST_ONES && evidence.ending == Ending::Silence => {
             let points = if is_whole { 62 } else { 30 };
             case.add(points, format!("there {}, and then silence", are(samples)), lines);

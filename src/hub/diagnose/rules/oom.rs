@@ -12,13 +12,16 @@ use super::super::case::Case;
 use super::super::cause::Cause;
 use super::super::evidence::Evidence;
 use super::super::ring;
-use super::super::units::{at, size, time};
+use super::super::units::{at, size};
 use counters::{Counted, TOGETHER_MS};
 use fatal::fatality;
 use untold::{cgroup_ran_out, count_stood, guest_ran_out, not_killed};
 
 /// A kill so long before silence is part of it: the death of what was killed takes as long.
 const FATAL_MS: i64 = 15_000;
+
+/// A kill that is taken for another cgroup's though it may be the own one's has at most so much.
+const NOT_ITS: i64 = 49;
 
 /// A count that rose so much later than the last message rose for another kill, where samples are missing that would tell.
 const LATER_MS: i64 = 30_000;
@@ -55,8 +58,8 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
     let kills = evidence.rise(High::VmOomKill, Low::VmOomKill).unwrap_or(0);
     let kills = kills.max(evidence.rise(High::OomKill, Low::OomKill).unwrap_or(0));
     let Some(told) = told else {
-        let Counted { kind, mark, after } = counted?;
-        let is_proven = kind != Cause::SidecarOom || is_surely_anothers(evidence, mark);
+        let Counted { kind, mark, after, is_known } = counted?;
+        let is_proven = is_known && (kind != Cause::SidecarOom || is_surely_anothers(evidence, mark));
         return Some(Oom { kind, mark, victim: None, is_proven, from: after, kills: kills.max(1) });
     };
     let What::Kill { scope, victim, adj, rss_kb, cgroup, .. } = &told.what else { return None };
@@ -113,18 +116,22 @@ fn own_or_group(evidence: &Evidence<'_>, mark: Mark) -> Cause {
 
 /// A limit was met: the own one, that of an ancestor, or another's; and whether that is known.
 fn of_cgroup(evidence: &Evidence<'_>, cgroup: &str, mark: Mark) -> (Cause, bool) {
-    // In a namespace of its own a cgroup has another name than in the kernel's messages.
-    let own = evidence.about().and_then(|about| about.cgroup_path.as_deref()).filter(|own| !is_of_namespace(own));
-    match own {
+    match own_path(evidence) {
         Some(own) if is_in(own, cgroup) => (own_or_group(evidence, mark), true),
         // That of a cgroup below it: its kills count there too.
         Some(own) if is_in(cgroup, own) => (Cause::SidecarOom, true),
         _ if counters::own_moved_with(evidence, mark) => (own_or_group(evidence, mark), true),
+        None if counters::has_met_limit(evidence, mark) == Some(true) => (own_or_group(evidence, mark), false),
         Some(_) => (Cause::SidecarOom, true),
         // The name of the own cgroup is not known: its counter says whether it was meant.
         None if was_never_killed_in(evidence, mark) => (Cause::SidecarOom, true),
         None => (own_or_group(evidence, mark), false),
     }
+}
+
+/// The own cgroup by the name that the kernel's messages have for it. In a namespace of its own it has another.
+fn own_path<'e>(evidence: &'e Evidence<'_>) -> Option<&'e str> {
+    evidence.about().and_then(|about| about.cgroup_path.as_deref()).filter(|own| !is_of_namespace(own))
 }
 
 /// Whether a path begins where a namespace does, and not where the guest does. The root of the guest has that name too.
@@ -184,10 +191,10 @@ pub(crate) fn rule(evidence: &Evidence<'_>, oom: Option<&Oom<'_>>, cause: Cause)
 
 fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
     let (points, how) = fatality(evidence, oom);
-    let age = evidence.age_ms(oom.mark).map_or_else(|| "shortly".to_owned(), time);
+    let before = evidence.before(oom.mark);
     let often = if oom.kills > 1 { format!(" ({} kills in all)", oom.kills) } else { String::new() };
     let lines: Vec<Mark> = oom.from.into_iter().filter(|from| *from != oom.mark).chain([oom.mark]).collect();
-    case.add(points, format!("{}, {age} before the end{often}; {how}", who(oom)), &lines);
+    case.add(points, format!("{}, {before}{often}; {how}", who(oom)), &lines);
     let is_wide = |after: Mark| {
         let window = oom.mark.at_ms().zip(after.at_ms()).map(|(to, from)| to.saturating_sub(from));
         window.is_some_and(|window| window > FATAL_MS.max(3 * evidence.interval_ms))
@@ -200,8 +207,47 @@ fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
         case.at_most(60);
         case.less(0, "not all lines are there that would tell when it was and whose limit was met".to_owned(), &[]);
     }
-    if let Some((lowest, total)) = evidence.lowest_memory() {
+    if oom.kind == Cause::SidecarOom {
+        may_be_own(evidence, oom, case);
+    }
+    let unseen = unseen_peak(evidence, oom.kind);
+    if let Some((lowest, total)) = evidence.lowest_memory().filter(|_| unseen.is_none() || oom.kind != Cause::GuestOom)
+    {
         case.add(0, format!("at the lowest {} of {} were available in the guest", size(lowest), size(total)), &[]);
+    }
+    if let Some(unseen) = unseen {
+        case.less(0, format!("{unseen}: the peak came between two of them"), &evidence.lately_lines());
+    }
+}
+
+/// What speaks for the own limit where another's is taken for the one that was met, and no path says so.
+fn may_be_own(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
+    let is_by_path = oom.victim.is_some_and(|victim| !victim.cgroup.is_empty()) && own_path(evidence).is_some();
+    if is_by_path {
+        return;
+    }
+    if let Some((peak, max)) = evidence.peak_and_limit().filter(|(peak, max)| *max > 0 && *peak >= max / 100 * 99) {
+        let says = format!("the own cgroup's peak was {} of {}: its own limit may be the one", size(peak), size(max));
+        case.less(0, says, &evidence.lately_lines());
+        case.at_most(NOT_ITS);
+    } else if !oom.is_proven && !was_never_killed_in(evidence, oom.mark) {
+        case.less(0, "no sample behind it tells that the own cgroup lost no process".to_owned(), &[]);
+        case.at_most(NOT_ITS);
+    }
+}
+
+/// What the samples show of memory that ran out, where they do not show that it did.
+fn unseen_peak(evidence: &Evidence<'_>, kind: Cause) -> Option<String> {
+    match kind {
+        Cause::GuestOom => {
+            let (lowest, total) = evidence.lowest_memory().filter(|(lowest, total)| *lowest > total / 4)?;
+            Some(format!("no sample has less than {} of {} available", size(lowest), size(total)))
+        }
+        Cause::CgroupOom | Cause::OomGroup => {
+            let (peak, max) = evidence.peak_and_limit().filter(|(peak, max)| *peak < max / 10 * 9)?;
+            Some(format!("the own cgroup had {} of {} at most in any sample", size(peak), size(max)))
+        }
+        _ => None,
     }
 }
 

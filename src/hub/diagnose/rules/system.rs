@@ -7,10 +7,10 @@ use crate::hub::trail::slice::{High, Last, Mark, Mean};
 
 use super::super::case::Case;
 use super::super::cause::Cause;
-use super::super::evidence::{Ending, Evidence, is_exhausted};
+use super::super::evidence::{Ending, Evidence};
 use super::super::ring;
-use super::super::units::{count, pct, size, time};
-use super::agent::{self, Agent, Gone};
+use super::super::units::{count, pct, time};
+use super::agent::{self, Agent};
 use super::oom;
 
 pub(crate) fn kernel_fault(evidence: &Evidence<'_>) -> Case {
@@ -24,7 +24,10 @@ pub(crate) fn kernel_fault(evidence: &Evidence<'_>) -> Case {
     }
     if case.score == 0 {
         let kmsg = evidence.about().and_then(|about| about.kmsg.as_deref()).unwrap_or("unknown");
-        case.less(0, format!("no line of the last minute tells of a fault of the kernel (kmsg {kmsg})"), &[]);
+        let says = format!(
+            "no line of the last minute tells of a panic, a lockup, an RCU stall, a broken file system, a failed allocation or a balloon (kmsg {kmsg})"
+        );
+        case.less(0, says, &[]);
     } else if evidence.ending == Ending::Silence {
         case.add(8, "silence follows".to_owned(), &[evidence.end]);
     }
@@ -59,8 +62,8 @@ pub(crate) fn agent_crashed(evidence: &Evidence<'_>) -> Case {
     let after = evidence.age_ms(mark).unwrap_or(0);
     let is_ended = !matches!(evidence.ending, Ending::Silence | Ending::Alive) && after <= 30_000;
     let is_mid_job = gone.worker.is_some_and(|worker| worker.state != AgentState::Vanished);
-    let has_crashed = happenings.iter().any(|one| is_crash_of(one, &gone));
-    if let Some((worker, after)) = gone.after_its_worker().filter(|_| !has_crashed) {
+    let has_crashed = happenings.iter().any(|one| gone.has_crashed(one));
+    if let Some((_, worker, after)) = agent::ended_after_its_job(evidence) {
         let says = format!("{comm} ended {} after its job, as one for a single job does", time(after));
         case.less(0, says, &[worker.mark, mark]);
         return case;
@@ -72,7 +75,7 @@ pub(crate) fn agent_crashed(evidence: &Evidence<'_>) -> Case {
         (false, false) => 62,
         (false, true) => 76,
     };
-    case.add(points, format!("{comm} vanished {} before the end", time(after)), &[mark]);
+    case.add(points, format!("{comm} vanished {}", evidence.before(mark)), &[mark]);
     if let Some(worker) = gone.worker.filter(|_| is_mid_job) {
         case.add(0, "its worker was still there".to_owned(), &[worker.mark]);
         if !has_crashed && !evidence.life.is_whole(worker.mark, mark) {
@@ -80,7 +83,7 @@ pub(crate) fn agent_crashed(evidence: &Evidence<'_>) -> Case {
             case.at_most(60);
         }
     }
-    for one in happenings.iter().filter(|one| is_crash_of(one, &gone)) {
+    for one in happenings.iter().filter(|one| gone.has_crashed(one)) {
         case.add(20, format!("the kernel says that {comm} crashed"), &[one.mark]);
     }
     if let Some(oom) = oom::oom(evidence)
@@ -96,17 +99,10 @@ fn still_there(evidence: &Evidence<'_>, was_told: bool) -> String {
     let state = evidence.last_sample().and_then(|last| last.last(Last::AgentState));
     match state.and_then(|state| u32::try_from(state).ok()).and_then(char::from_u32) {
         Some(state) => format!("the agent was there in the last sample, in state {state}"),
-        None if was_told => "the agent was there until the end".to_owned(),
+        None if was_told => "the last line that tells of the agent says that it was there".to_owned(),
         None if evidence.life.first.seq > 1 => "no line that is there tells of the agent's end".to_owned(),
         None => "no line tells of the agent's end".to_owned(),
     }
-}
-
-/// The kernel's word of a crash of that process, or of one of its threads, around the time that it was missed.
-fn is_crash_of(one: &Happening, gone: &Gone<'_>) -> bool {
-    let What::Kernel { kind: Fault::Segv, about, .. } = &one.what else { return false };
-    let is_then = one.mark.at_ms().zip(gone.line.mark.at_ms()).is_none_or(|(at, gone)| gone.abs_diff(at) <= 15_000);
-    is_then && agent::is_same(about, gone.comm)
 }
 
 /// `network_lost`: what the guest sent did not arrive, while it was well.
@@ -179,11 +175,17 @@ pub(crate) fn paused(evidence: &Evidence<'_>) -> Case {
             3_000.. => 42,
             _ => 20,
         };
-        let how = if is_sure { "the clocks prove it" } else { "and no task waited for a CPU" };
+        let says = match is_sure {
+            true => format!("nothing ran for {}, the clocks prove it", time(*ms)),
+            false => {
+                let waited = pct(evidence.worst_mean(Mean::CpuStall).unwrap_or(0));
+                format!("the probe did not run for {}, and tasks waited for a CPU {waited} of the time only", time(*ms))
+            }
+        };
         let points = points + if is_sure { 10 } else { 0 };
         if points > case.score {
             case.score = 0;
-            case.add(points, format!("nothing ran for {}, {how}", time(*ms)), &[one.mark]);
+            case.add(points, says, &[one.mark]);
             is_last = evidence.is_within(one.mark, NEXT_TO_THE_END_MS.max(3 * evidence.interval_ms));
         }
     }
@@ -206,29 +208,4 @@ pub(crate) fn paused(evidence: &Evidence<'_>) -> Case {
 fn was_calm(evidence: &Evidence<'_>) -> bool {
     let is_under = |of, tenths| evidence.worst_mean(of).is_some_and(|mean| mean < tenths);
     evidence.tells_stalls() && is_under(Mean::CpuStall, 500) && is_under(Mean::CpuSteal, 100)
-}
-
-/// What the guest was like at its end, as figures.
-pub(crate) fn wellness(evidence: &Evidence<'_>) -> String {
-    let mut says = Vec::new();
-    if let Some((lowest, total)) = evidence.lowest_memory() {
-        let least = if is_exhausted(lowest, total) { "at the lowest" } else { "at least" };
-        says.push(format!("{least} {} of {} memory available", size(lowest), size(total)));
-    }
-    if let Some(busy) = evidence.worst_mean(Mean::CpuBusy) {
-        says.push(format!("CPUs busy {}", pct(busy)));
-    }
-    if evidence.tells_stalls() {
-        let of = |mean| pct(evidence.worst_mean(mean).unwrap_or(0));
-        says.push(format!(
-            "tasks waited {} for a CPU, {} for memory, {} for disks",
-            of(Mean::CpuStall),
-            of(Mean::MemStall),
-            of(Mean::IoStall)
-        ));
-    }
-    if let Some(late) = evidence.late_ms() {
-        says.push(format!("the probe at most {} late", time(late)));
-    }
-    says.join("; ")
 }

@@ -21,6 +21,8 @@ pub(super) struct Counted {
     pub(super) mark: Mark,
     /// The last sample that does not count it: the kill was in between.
     pub(super) after: Option<Mark>,
+    /// Whether a count says whose it was.
+    pub(super) is_known: bool,
 }
 
 /// A count of [`KILLS`](crate::hub::trail::life::KILLS): whose, and the how-manieth.
@@ -41,14 +43,16 @@ pub(super) fn last(evidence: &Evidence<'_>) -> Option<Counted> {
         (Some(told), _) => (told, evidence.last_sample().map(|last| last.mark).filter(|last| last.seq < told.seq)),
         (None, moved) => moved.map(|(to, from)| (to, Some(from)))?,
     };
-    let kind = if moved_with(evidence, OWN, mark) {
-        of_own(evidence, mark)
+    let (kind, is_known) = if moved_with(evidence, OWN, mark) {
+        (of_own(evidence, mark), true)
     } else if !moved_with(evidence, TREE, mark) && is_guest_short(evidence) {
-        Cause::GuestOom
+        (Cause::GuestOom, true)
+    } else if may_be_own(evidence, mark) {
+        (own_or_group(evidence, mark), false)
     } else {
-        Cause::SidecarOom
+        (Cause::SidecarOom, true)
     };
-    Some(Counted { kind, mark, after })
+    Some(Counted { kind, mark, after, is_known })
 }
 
 /// Whether the count of the own cgroup moved with this kill.
@@ -68,6 +72,13 @@ fn moved_with(evidence: &Evidence<'_>, count: Count, mark: Mark) -> bool {
     is_told || moved.is_some_and(|(to, from)| is_of_move(mark, from, to))
 }
 
+/// Whether the own cgroup lost a process, and no sample is there that would tell that it was before this kill.
+fn may_be_own(evidence: &Evidence<'_>, mark: Mark) -> bool {
+    let has_lost = evidence.last_sample().and_then(|last| last.high(High::OomKill)) > Some(0);
+    let has_before = evidence.life.whole.as_ref().is_some_and(|whole| whole.first.seq < mark.seq);
+    has_lost && !has_before
+}
+
 /// Whether a line is of a move of a count: between the samples that have it, or close behind.
 fn is_of_move(mark: Mark, from: Mark, to: Mark) -> bool {
     from.seq < mark.seq && mark.seq <= to.seq || is_together(to, mark)
@@ -83,7 +94,7 @@ pub(super) fn is_together(one: Mark, other: Mark) -> bool {
 
 /// Whether the count of limits met is higher in the first samples behind a line than in those before it; `None` where it was
 /// not read.
-fn has_met_limit(evidence: &Evidence<'_>, mark: Mark) -> Option<bool> {
+pub(super) fn has_met_limit(evidence: &Evidence<'_>, mark: Mark) -> Option<bool> {
     let recent = &evidence.life.recent;
     let behind = recent.iter().find(|slice| slice.mark.seq >= mark.seq)?;
     let before = recent.iter().rfind(|slice| slice.mark.seq < mark.seq).and_then(|slice| slice.high(High::Oom));

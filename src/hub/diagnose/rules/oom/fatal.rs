@@ -16,7 +16,7 @@ const TOO_SOON_MS: i64 = 1000;
 /// `actions/runner` gives the processes of a job this `oom_score_adj` or more: the kernel takes them first, and the runner lives.
 const MEANT_TO_DIE: i16 = 500;
 
-const SURVIVED: (i64, &str) = (20, "the runner survived it");
+const SURVIVED: (i64, &str) = (20, "its lines go on behind it");
 
 /// What silence behind a kill is worth where samples in between show that the runner went on.
 const WENT_ON: (i64, &str) =
@@ -39,25 +39,33 @@ pub(super) fn fatality(evidence: &Evidence<'_>, oom: &Oom<'_>) -> (i64, &'static
     }
     let has_gone_on = gone.is_none() && went_on(evidence, oom.mark);
     match evidence.ending {
+        ending if ending.is_success() => (20, "and the job ended with code 0 all the same"),
         Ending::Silence if is_within(FATAL_MS.max(3 * evidence.interval_ms)) && has_gone_on => WENT_ON,
         Ending::Silence if is_within(FATAL_MS.max(3 * evidence.interval_ms)) => (90, "silence follows"),
         Ending::Orphaned if is_within(FATAL_MS) => (74, "and then what started the probe was gone"),
-        Ending::Unread if is_within(FATAL_MS) && has_gone_on => WENT_ON,
-        Ending::Unread if is_within(FATAL_MS) => (80, "and then nobody read on"),
-        Ending::Silence | Ending::Unread if is_within(TOLD_MS) => (55, "silence follows some time after"),
-        Ending::Alive if is_within(FATAL_MS) => (40, "whether the runner survived it is not seen yet"),
-        Ending::Told if is_meant => {
-            (30, "it is one of those that are to be killed first, as a job's are, and the runner lives on")
+        Ending::Unread if is_within(FATAL_MS) && has_gone_on => {
+            (WENT_ON.0, "samples behind it show the agent there and memory to be had, and then nobody read on")
         }
-        Ending::Told if age.is_some_and(|age| age < TOO_SOON_MS) => {
+        Ending::Unread if is_within(FATAL_MS) => (80, "and then nobody read on"),
+        Ending::Silence if is_within(TOLD_MS) => (55, "silence follows some time after"),
+        Ending::Unread if is_within(TOLD_MS) => (55, "and some time after nobody read on"),
+        Ending::Alive if is_within(FATAL_MS) => (40, "whether the runner survived it is not seen yet"),
+        Ending::Told(_) if is_meant => {
+            (30, "it is one of those that are to be killed first, as a job's are, so that the runner lives on")
+        }
+        Ending::Told(None) if age.is_some_and(|age| age < TOO_SOON_MS) => {
             (40, "too short before it was told to stop to be why")
         }
-        Ending::Told if is_within(TOLD_MS) => (72, "and then it was told to stop"),
+        Ending::Told(Some(_)) if is_within(FATAL_MS) => (72, "and the job ended, which was told to"),
+        Ending::Told(None) if is_within(TOLD_MS) => (72, "and then it was told to stop"),
         Ending::Finished { signal: Some(9), .. } | Ending::Finished { exit: Some(137), .. } if is_within(FATAL_MS) => {
             (92, "and the job ended by SIGKILL")
         }
         Ending::Finished { exit, signal } if (exit.unwrap_or(0) != 0 || signal.is_some()) && is_within(FATAL_MS) => {
             (72, "and the job failed")
+        }
+        Ending::Finished { exit: None, signal: None } if is_within(FATAL_MS) => {
+            (60, "and the job ended; its code is not told")
         }
         _ => SURVIVED,
     }

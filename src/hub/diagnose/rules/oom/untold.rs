@@ -29,7 +29,7 @@ pub(super) fn count_stood(evidence: &Evidence<'_>) -> String {
             format!("the guest's count of kills (vm.oom_kill) was not seen to move since {since}")
         }
         (Some(0), _) => "the guest's count of kills (vm.oom_kill) did not move".to_owned(),
-        _ => "no line tells of a kill".to_owned(),
+        _ => "no line tells of a kill in its time".to_owned(),
     }
 }
 
