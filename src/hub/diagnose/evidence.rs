@@ -119,6 +119,12 @@ impl<'r> Evidence<'r> {
         self.life.ahead_ms().filter(|ahead| ahead.abs() > CLOCK_OFF_MS)
     }
 
+    /// What "so long before" is told of: no end of who lives is seen.
+    #[must_use]
+    pub fn end_name(&self) -> &'static str {
+        if self.ending == Ending::Alive { "its last line" } else { "the end" }
+    }
+
     /// Whether a line was at most so long before the end. Without a clock: among the last twenty lines.
     #[must_use]
     pub fn is_within(&self, mark: Mark, ms: i64) -> bool {

@@ -171,7 +171,7 @@ fn short_memory(evidence: &Evidence<'_>) -> Option<String> {
     }
     let oom = oom::oom(evidence).filter(|oom| evidence.is_within(oom.mark, 30_000))?;
     let age = evidence.age_ms(oom.mark).map_or_else(|| "shortly".to_owned(), time);
-    Some(format!("the kernel killed for memory {age} before the end"))
+    Some(format!("the kernel killed for memory {age} before {}", evidence.end_name()))
 }
 
 /// `cpu_stolen`: the host gives the guest's CPUs to others. Steal that is always 0 is no proof of none.

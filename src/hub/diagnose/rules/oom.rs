@@ -187,7 +187,7 @@ fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
     let age = evidence.age_ms(oom.mark).map_or_else(|| "shortly".to_owned(), time);
     let often = if oom.kills > 1 { format!(" ({} kills in all)", oom.kills) } else { String::new() };
     let lines: Vec<Mark> = oom.from.into_iter().filter(|from| *from != oom.mark).chain([oom.mark]).collect();
-    case.add(points, format!("{}, {age} before the end{often}; {how}", who(oom)), &lines);
+    case.add(points, format!("{}, {age} before {}{often}; {how}", who(oom), evidence.end_name()), &lines);
     let is_wide = |after: Mark| {
         let window = oom.mark.at_ms().zip(after.at_ms()).map(|(to, from)| to.saturating_sub(from));
         window.is_some_and(|window| window > FATAL_MS.max(3 * evidence.interval_ms))

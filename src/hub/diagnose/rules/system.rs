@@ -72,7 +72,7 @@ pub(crate) fn agent_crashed(evidence: &Evidence<'_>) -> Case {
         (false, false) => 62,
         (false, true) => 76,
     };
-    case.add(points, format!("{comm} vanished {} before the end", time(after)), &[mark]);
+    case.add(points, format!("{comm} vanished {} before {}", time(after), evidence.end_name()), &[mark]);
     if let Some(worker) = gone.worker.filter(|_| is_mid_job) {
         case.add(0, "its worker was still there".to_owned(), &[worker.mark]);
         if !has_crashed && !evidence.life.is_whole(worker.mark, mark) {
