@@ -157,4 +157,49 @@ fn the_page_of_who_lives_says_so() {
     let page = std::fs::read_to_string(path).unwrap();
     assert!(page.contains("<title>r: alive</title>") && page.contains("<code>alive</code>"), "{page}");
     assert!(page.contains(">the next is due</text>") && !page.contains("died in here"), "{page}");
+    assert!(
+        page.contains(">How this runner fares</h1>") && page.contains("The shaded end is where its next line is due.")
+    );
+}
+
+#[test]
+fn of_who_lives_no_end_is_told() {
+    let kill = "scope=guest victim.comm=node victim.pid=7 victim.adj=0 cgroup=/runner kts=125";
+    let made = Made::started("runner.name=r").samples(12).event("kmsg.oom", kill).samples(2);
+    let made = made.event("agent", "role=agent state=vanished pid=7 comm=Runner.Listener").samples(3);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("page.html");
+    let now = verdict(made.text()).last_ms.unwrap() + 2000;
+    let of_living = table(made.text(), now, &Args { html: Some(path.clone()), ..args(Format::Text, false) });
+    for told in [of_living, std::fs::read_to_string(path).unwrap()] {
+        assert!(told.contains("before its last line") && !told.contains("before the end"), "{told}");
+    }
+    assert!(table(made.text(), now + 600_000, &args(Format::Text, false)).contains("before the end"));
+}
+
+#[test]
+fn a_page_of_many_says_what_became_of_them() {
+    let stopped = Made::started("runner.name=a").samples(12).stop("reason=sigterm");
+    let dead = Made::started("runner.name=b").samples(12).text().replace("run=made", "run=dead");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("page.html");
+    let text = format!("{}{dead}", stopped.text());
+    table(&text, 1_893_456_000_000, &Args { html: Some(path.clone()), ..args(Format::Text, false) });
+    let page = std::fs::read_to_string(path).unwrap();
+    assert!(page.contains("<caption>What became of them</caption>") && !page.contains("died of"), "{page}");
+    // The end of one is green, that of the other came from outside: none is as red as what ailed a guest.
+    assert!(page.contains("<section class=\"runner calm\"") && page.contains("<section class=\"runner neutral\""));
+}
+
+/// On a narrow screen labels beside the curves would be cut: they stand below then.
+#[test]
+fn labels_that_would_be_cut_are_not_drawn() {
+    let made = Made::started("runner.name=r").samples(40);
+    let page = crate::page::page(made.text());
+    let (style, body) = page.split_once("</style>").unwrap();
+    let narrow = style.split_once("@media screen and (max-width: 48rem)").unwrap().1.split_once("@media").unwrap().0;
+    assert!(narrow.contains("svg .beside { display: none; }") && narrow.contains(".legend { display: block; }"));
+    let labels = body.matches("<text class=\"beside\"").count();
+    assert!(labels >= 8 && labels == body.matches("<span class=\"key ").count());
+    assert_eq!(labels, body.matches("<path class=\"beside curve ").count());
 }

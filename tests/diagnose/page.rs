@@ -89,7 +89,8 @@ fn every_captured_trail_has_a_whole_page() {
             6 + usize::from(page.contains("<figcaption>Events")),
             "{name}"
         );
-        assert_eq!(page.matches("class=\"curve").count() % 2, 0, "{name}: each curve has its label");
+        let labels = page.matches("class=\"beside curve").count();
+        assert_eq!(page.matches("class=\"curve").count(), labels, "{name}: each curve has its label");
         assert_eq!(page.matches("class=\"death\"").count(), page.matches("<svg").count(), "{name}");
         for said in &verdict.because {
             for line in &said.lines {
@@ -276,13 +277,16 @@ fn many(count: u64) -> String {
 fn of_many_runners_the_latest_have_a_section() {
     let page = page(&many(30));
     skeleton(&page);
-    assert_eq!(page.matches("<section class=\"runner\"").count(), 12);
+    assert_eq!(page.matches("<section class=\"runner").count(), 12);
     assert_eq!(page.matches("href=\"#runner-").count(), 12);
-    assert!(page.contains("<h1>30 runners</h1>") && page.contains("The 12 that died last have a section each below."));
+    assert!(
+        page.contains("<h1>30 runners</h1>")
+            && page.contains("The 12 whose last lines are the latest have a section each below.")
+    );
     assert!(page.contains("<p class=\"name\">r-018</p>") && page.contains("<p class=\"name\">r-029</p>"));
     assert!(!page.contains("<p class=\"name\">r-017</p>"));
     let few = self::page(&many(2));
-    assert_eq!(few.matches("<section class=\"runner\"").count(), 2);
+    assert_eq!(few.matches("<section class=\"runner").count(), 2);
     assert!(!few.contains("have a section each below"));
 }
 

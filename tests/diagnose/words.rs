@@ -218,12 +218,17 @@ fn what_it_was_not_comes_before_what_to_change() {
 
 #[test]
 fn what_is_no_trouble_does_not_look_like_one() {
+    let kill = "scope=cgroup victim.comm=node victim.adj=0 cgroup=/runner kts=165";
+    let dies = Made::started("").samples(20).event("kmsg.oom", kill).with("oom_kill", 1).with("vm.oom_kill", 1);
+    let dies = dies.event("oom", "source=own delta=1 kmsg=agrees");
     let ended = |how: &str| Made::started("").samples(20).stop(&format!("reason={how} samples=20")).text().to_owned();
     for (trail, colour, class) in [
         (ended("sigterm"), "1;32", "calm"),
         (ended("job_exit job.exit=0"), "1;32", "calm"),
         (ended("job_exit job.exit=3"), "1;34", "low"),
-        (fixture("power-cut"), "1;31", "high"),
+        // What came from outside of the guest is no fault of its.
+        (fixture("power-cut"), "1;34", "low"),
+        (dies.text().to_owned(), "1;31", "high"),
         (fixture("held"), "1;33", "medium"),
     ] {
         let told = text(&trail, Look::Coloured);

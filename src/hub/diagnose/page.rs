@@ -30,6 +30,7 @@ use crate::hub::trail::film::{Film, Reel};
 use crate::hub::trail::{Read, Runner};
 
 use super::clock::Clock;
+use super::evidence::Ending;
 use super::table::{self, Table};
 use super::units::count;
 use super::verdict::{self, Verdict};
@@ -175,7 +176,9 @@ impl Page {
         }
         out.write_all(page.take().as_bytes())?;
         if self.parts.len() == 1 && rows.len() == 1 {
-            page.tag("<h1 class=\"title\">What ended this runner</h1>\n");
+            let lives = self.parts.first().is_some_and(|part| part.verdict.ending == Ending::Alive);
+            page.tag("<h1 class=\"title\">");
+            page.tag(if lives { "How this runner fares" } else { "What ended this runner" }).tag("</h1>\n");
             out.write_all(page.take().as_bytes())?;
         } else {
             index::write(rows, &self.parts, self.most, out)?;

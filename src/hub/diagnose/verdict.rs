@@ -57,7 +57,7 @@ impl Confidence {
 pub(super) enum Hue {
     /// It went as it should.
     Calm,
-    /// Nothing of the runner's ended it: its job failed, or nothing is known.
+    /// Nothing of the guest's ended it: its job failed, what ended it came from outside, or nothing is known.
     Neutral,
     /// A trouble, so sure.
     Trouble(Confidence),
@@ -69,7 +69,7 @@ impl Verdict {
             (Cause::Finished, Ending::Finished { exit: None | Some(0), signal: None }) | (Cause::Stopped, _) => {
                 Hue::Calm
             }
-            (Cause::Finished | Cause::Inconclusive, _) => Hue::Neutral,
+            (Cause::Finished | Cause::Inconclusive | Cause::OutsideGuest, _) => Hue::Neutral,
             _ => Hue::Trouble(self.confidence),
         }
     }

@@ -235,7 +235,7 @@ impl Book {
         let Ok(line) = Line::decode(text) else { return };
         if let Some(name) = self.names.find(text::of(&line, field::RUNNER_NAME).unwrap_or_default()) {
             let is_unnamed = origin == Origin::default() && name == 0;
-            let twin = if is_unnamed { self.twins.known(line.run, place) } else { 0 };
+            let twin = if is_unnamed { self.twins.known(line.run, place).unwrap_or_default() } else { 0 };
             film.take(Writer { origin, name, run: line.run, twin }, place, text, &line);
         }
     }
@@ -308,14 +308,16 @@ impl Book {
             return;
         }
         let Self { lives, twins, crowds, .. } = self;
-        // Its other lines would be nobody's.
-        let is_needed = |writer: Writer| match writer.origin == Origin::default() {
-            true => twins.has(writer.run),
-            false => writer.name != 0 && lives.contains_key(&Writer { name: 0, ..writer }),
+        let unnamed = |writer: Writer| {
+            let twin = match writer.origin == Origin::default() {
+                true => twins.known(writer.run, lives.get(&writer)?.first.place)?,
+                false => 0,
+            };
+            Some(Writer { name: 0, twin, ..writer }).filter(|own| *own != writer && lives.contains_key(own))
         };
         let gone = match one_more {
-            Some(writer) => crowds.take(writer, lives, is_needed),
-            None => crowds.rest(lives, is_needed),
+            Some(writer) => crowds.take(writer, lives, unnamed),
+            None => crowds.rest(lives, unnamed),
         };
         for writer in gone {
             lives.remove(&writer);

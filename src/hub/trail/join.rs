@@ -53,14 +53,9 @@ impl Twins {
         twin
     }
 
-    /// Whether there are lines of such a run that nobody's name is with.
-    pub(super) fn has(&self, run: RunId) -> bool {
-        self.count.contains_key(&run)
-    }
-
     /// The run that such a line of this place was taken for.
-    pub(super) fn known(&self, run: RunId, place: Place) -> u16 {
-        self.by_file.get(&(run, place.source)).copied().unwrap_or_default()
+    pub(super) fn known(&self, run: RunId, place: Place) -> Option<u16> {
+        self.by_file.get(&(run, place.source)).copied()
     }
 }
 
@@ -227,7 +222,7 @@ mod tests {
         // The latest are those that a rotated log goes on from.
         let place = Place { source: 2000, line: 1 };
         assert_eq!(twins.of(run, Mark::new(1, None, place), |twin| twin == 1999), 1999);
-        assert_eq!(twins.known(run, place), 1999);
+        assert_eq!(twins.known(run, place), Some(1999));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! All runners: a row each by the time of death, and how many died of what.
+//! All runners: a row each by the time of its last line, and what became of how many.
 
 use std::io::{self, Write};
 
@@ -17,7 +17,7 @@ pub(super) fn write(rows: &[Row], parts: &[Part], most: usize, out: &mut impl Wr
     } else if rows.len() > parts.len() {
         html.tag("<p class=\"note\">The ")
             .number(i128::try_from(SECTIONS).unwrap_or_default())
-            .tag(" that died last have a section each below. ");
+            .tag(" whose last lines are the latest have a section each below. ");
         html.tag("Another has a page of its own when it is named with <code>--runner</code>.</p>\n");
     }
     html.tag("<div class=\"wide\"><table>\n<caption>By the time of their last line</caption>\n<thead><tr>");
@@ -46,7 +46,7 @@ pub(super) fn write(rows: &[Row], parts: &[Part], most: usize, out: &mut impl Wr
 
 fn totals(html: &mut Markup, rows: &[Row]) {
     html.tag(
-        "<div class=\"wide\"><table>\n<caption>What they died of</caption>\n<thead><tr><th scope=\"col\">runners</th>",
+        "<div class=\"wide\"><table>\n<caption>What became of them</caption>\n<thead><tr><th scope=\"col\">runners</th>",
     );
     html.tag("<th scope=\"col\">cause</th><th scope=\"col\">which is</th></tr></thead>\n<tbody>\n");
     for (word, about, count) in table::totals(rows) {

@@ -4,6 +4,7 @@ use crate::hub::trail::Read;
 use crate::hub::trail::film::view::{Scale, View};
 
 use super::super::beside::Beside;
+use super::super::evidence::Ending;
 use super::super::text;
 use super::super::units::{count, time};
 use super::super::verdict::{Hue, Other, Said, Verdict};
@@ -16,9 +17,13 @@ use super::{Part, raw, ticks};
 pub(super) fn section(part: &Part, nth: u32, read: &Read, numbers: &mut Numbers) -> Markup {
     let mut html = Markup::default();
     let verdict = &part.verdict;
-    let calm = if verdict.hue() == Hue::Calm { " calm" } else { "" };
+    let tone = match verdict.hue() {
+        Hue::Calm => " calm",
+        Hue::Neutral => " neutral",
+        Hue::Trouble(_) => "",
+    };
     html.tag("<section class=\"runner")
-        .tag(calm)
+        .tag(tone)
         .tag("\" id=\"runner-")
         .number(nth)
         .tag("\" aria-labelledby=\"h")
@@ -173,7 +178,12 @@ fn drawings(html: &mut Markup, part: &Part, view: &View, death: Death, extent: E
     };
     html.tag("</h3>\n<p class=\"note\">").text(&ticks::caption(&view.axis));
     html.tag(". Dashed lines through a chart are events: oom, kernel, agent, disk, gap; ticks along its top are pressure and ");
-    html.tag("degraded. The shaded end is when it died or was stopped.");
+    html.tag("degraded. The shaded end is ");
+    html.tag(match part.verdict.ending {
+        Ending::Alive => "where its next line is due.",
+        Ending::Silence => "when it fell silent.",
+        _ => "when it ended.",
+    });
     if view.outside > 0 && extent == Extent::Whole {
         html.tag(" Not drawn: ").text(&count(view.outside, "sample")).tag(" whose clock was elsewhere.");
     }

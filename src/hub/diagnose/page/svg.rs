@@ -235,14 +235,14 @@ fn labels(svg: &mut Markup, chart: &Chart, y: impl Fn(i64) -> i64) {
         highest = *place - LABEL;
     }
     for (curve, place) in curves.into_iter().zip(places) {
-        svg.tag("<path class=\"curve ")
+        svg.tag("<path class=\"beside curve ")
             .tag(class(curve.look))
             .tag("\" d=\"M")
             .tenths(RIGHT + 40)
             .tag(",")
             .tenths(place);
         svg.tag("h24\"/>");
-        text(svg, "<text x=\"", LABELS + 200, place + 40, &label(chart, curve));
+        text(svg, "<text class=\"beside\" x=\"", LABELS + 200, place + 40, &label(chart, curve));
     }
 }
 
