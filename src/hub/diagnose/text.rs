@@ -124,7 +124,8 @@ pub(super) fn death(verdict: &Verdict) -> String {
                 due.map_or_else(|| "an unknown time".to_owned(), at)
             )
         }
-        (Ending::Told(_), _) => format!("was told to stop at {last}"),
+        (Ending::Told(Some(_)), _) => format!("its job, which was told to end, ended at {last}"),
+        (Ending::Told(None), _) => format!("was told to stop at {last}"),
         (Ending::Finished { .. }, _) => format!("finished at {last}"),
         (Ending::Orphaned, _) => format!("what started it was gone at {last}"),
         (Ending::Unread, _) => format!("its lines were no longer read at {last}"),
