@@ -18,6 +18,8 @@ pub mod verdict;
 
 mod advice;
 mod ailing;
+mod averages;
+mod confidence;
 mod doubts;
 pub(crate) mod inputs;
 mod loki_args;

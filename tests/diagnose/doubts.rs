@@ -186,6 +186,15 @@ fn few_samples_make_nothing_sure() {
 }
 
 #[test]
+fn samples_that_may_be_missing_are_not_none() {
+    let made = Made::started("").skip(30).event("about", "interval.ms=5000");
+    let verdict = is(&made, Inconclusive, Confidence::Low);
+    assert!(!has(&verdict.because, "there is no sample"), "{verdict:#?}");
+    let out = verdict.ruled_out.iter().chain(&verdict.contributing).find(|other| other.cause == NoVitals);
+    assert!(out.is_none_or(|out| out.score <= 30), "{verdict:#?}");
+}
+
+#[test]
 fn an_interval_that_nobody_tells_is_not_said_as_one() {
     use runner_vitals::hub::diagnose::{Format, text::Look};
     let text = |made: &Made| crate::support::printed(Format::Text, false, made.text().as_bytes(), Look::Plain).0;

@@ -3,7 +3,7 @@
 use runner_vitals::hub::diagnose::cause::Cause::*;
 use runner_vitals::hub::diagnose::clock::Clock;
 use runner_vitals::hub::diagnose::evidence::Ending;
-use runner_vitals::hub::diagnose::verdict::{Confidence, Verdict};
+use runner_vitals::hub::diagnose::verdict::{Confidence, Said, Verdict};
 
 use crate::made::{Made, deaths, is};
 use crate::support::{fixture, verdict, verdict_at};
@@ -39,6 +39,9 @@ fn trails() -> Vec<String> {
         all.push(well().with(key, value).samples(4));
         all.push(Made::started("").with(key, value).sample());
     }
+    let averages = ["mem.psi.full.avg10", "io.psi.some.avg10"];
+    let only = ["cpu.stall.pct", "io.stall.pct"].into_iter().fold(Made::started(""), |made, key| made.with(key, ""));
+    all.push(averages.into_iter().fold(only, |made, key| made.with(key, "95.0")).sample());
     let kill = "scope=cgroup victim.comm=node victim.pid=7 victim.adj=0 cgroup=/runner kts=150 msg=x";
     let killed = || well().event("kmsg.oom", kill).with("oom", 1).with("oom_kill", 1).with("vm.oom_kill", 1);
     all.extend([
@@ -55,6 +58,7 @@ fn trails() -> Vec<String> {
         "",
         "reason=sigterm",
         "reason=samples",
+        "reason=moved_on",
         "reason=parent_exit",
         "reason=stdout_closed",
         "reason=job_exit",
@@ -92,6 +96,10 @@ fn no_sentence_denies_the_figures_beside_it() {
             let killed = text.contains("event=kmsg.oom") && !text.contains("old=1") || text.contains(" oom_kill=1 ");
             let checks = [
                 (says("nothing ailed"), true),
+                (says("nothing is seen that ailed it"), busy || killed || lowest_available(&text) < 10),
+                (says("no line tells how tasks waited for it"), text.contains("mem.psi.full.avg10=9")),
+                (says("nothing tells how long tasks waited for disks"), text.contains("io.psi.some.avg10=9")),
+                (says("says that it was told to stop"), text.contains("reason=moved_on")),
                 (says("the guest was well"), busy || killed || lowest_available(&text) < 10),
                 (says("nothing was killed"), killed),
                 (says("nothing ran"), !text.contains("kind=paused")),
@@ -126,11 +134,16 @@ fn a_peak_that_no_sample_shows_is_said() {
         )
     };
     let made = well().event("kmsg.oom", &kill("cgroup", "/runner")).with("oom", 1).with("oom_kill", 1);
-    let own = is(&made.with("vm.oom_kill", 1).sample(), CgroupOom, Confidence::High);
-    let says = &own.change[0];
-    assert!(says.contains("no sample shows") && says.contains("between two of them"), "{says}");
-    assert!(!says.contains("its peak was 1.7 GiB"), "{says}");
-    assert!(own.but.iter().any(|said| said.says.contains("1.7 GiB of 5.5 GiB at most in any sample")), "{own:#?}");
+    let behind = made.clone().with("vm.oom_kill", 1).sample();
+    for (made, why) in [(made, "the peak came between two of them"), (behind, "its peak is no higher behind the kill")]
+    {
+        let own = is(&made, CgroupOom, Confidence::High);
+        let says = &own.change[0];
+        assert!(says.contains("no sample shows") && says.contains("between two of them"), "{says}");
+        assert!(!says.contains("its peak was 1.7 GiB"), "{says}");
+        let is_said = |said: &&Said| said.says.contains("1.7 GiB of 5.5 GiB at most in any sample");
+        assert!(own.but.iter().find(is_said).is_some_and(|said| said.says.contains(why)), "{own:#?}");
+    }
     let made = well().event("kmsg.oom", &kill("guest", "/x")).with("vm.oom_kill", 1).sample();
     let guest = is(&made, GuestOom, Confidence::High);
     let says = &guest.change[0];

@@ -107,8 +107,10 @@ fn guest_memory(evidence: &Evidence<'_>) -> String {
 fn guest_oom(evidence: &Evidence<'_>) -> Vec<String> {
     let mut advice = vec![guest_memory(evidence)];
     let own = evidence.life.whole.as_deref().and_then(|whole| whole.high(High::MemCurrent));
+    // Where no sample shows the peak, none shows whose it was.
     if let Some((own, (lowest, total))) = own.zip(evidence.lowest_memory())
         && own < (total - lowest) / 2
+        && lowest <= total / 4
     {
         advice.push(format!(
             "put a limit on what runs beside the runner, a sidecar: the runner's own cgroup used {} of those {} at most",
@@ -141,7 +143,7 @@ fn sidecar_memory(evidence: &Evidence<'_>) -> String {
 fn cgroup_memory(evidence: &Evidence<'_>, what: &str) -> String {
     match evidence.peak_and_limit() {
         Some((peak, max)) if peak < max / 10 * 9 => format!(
-            "raise the runner's memory limit of {}, so to {} or above: no sample shows {what}, which came between two of them (it had {} at most in any)",
+            "raise the runner's memory limit of {} to {} or above, if it is the one that was met: no sample shows {what}, which came between two of them or in a cgroup above or below (it had {} at most in any)",
             size(max),
             size(max / 2 * 3),
             size(peak)

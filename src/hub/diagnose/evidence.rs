@@ -58,7 +58,7 @@ pub struct Evidence<'r> {
     /// The latest samples: the last two slices.
     lately: Option<Slice>,
     /// The samples of the minute before those, in the order of their lines.
-    earlier: &'r [Slice],
+    pub(super) earlier: &'r [Slice],
 }
 
 impl<'r> Evidence<'r> {
@@ -221,32 +221,6 @@ impl<'r> Evidence<'r> {
         self.life.whole.as_ref().is_some_and(|whole| of.into_iter().any(|of| whole.has(of)))
     }
 
-    /// What an average over ten seconds (`avg10`) was made of lately, tenths of a per cent: an average that falls since an
-    /// earlier load is not one now. The kernel folds in a new value each 2 s, by e^(-2/10), 1677 of 2048.
-    #[must_use]
-    pub fn present(&self, of: Last) -> Option<i64> {
-        Some(implied(self.steps(of, 2000)?, 1677).clamp(0, 1000))
-    }
-
-    /// How many tasks wanted to run lately, hundredths: what `load1` was made of. The kernel folds in a new value each 5 s, by
-    /// e^(-5/60), 1884 of 2048.
-    #[must_use]
-    pub fn runnable(&self) -> Option<i64> {
-        Some(implied(self.steps(Last::Load1, 5000)?, 1884).max(0))
-    }
-
-    /// An average before the latest samples and now, and how often it was made anew in between.
-    fn steps(&self, of: Last, step_ms: i64) -> Option<Averages> {
-        let base = self.earlier.last().or(self.life.recent.first())?;
-        let last = self.last_sample()?;
-        let span = last.mark.at_ms()?.saturating_sub(base.mark.at_ms()?);
-        let steps = span.saturating_add(step_ms / 2) / step_ms;
-        if steps < 1 {
-            return None;
-        }
-        Some(Averages { old: base.last(of)?, new: last.last(of)?, steps: steps.min(200) })
-    }
-
     /// The lowest memory that was available in the latest minute, and all there is, KiB.
     #[must_use]
     pub fn lowest_memory(&self) -> Option<(i64, i64)> {
@@ -296,20 +270,6 @@ impl<'r> Evidence<'r> {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Averages {
-    old: i64,
-    new: i64,
-    steps: i64,
-}
-
-/// The constant value that makes an exponential average go from the old to the new one.
-fn implied(of: Averages, kept_of_2048: i64) -> i64 {
-    const ONE: i64 = 1 << 20;
-    let kept = (0..of.steps).fold(ONE, |kept, _| kept * kept_of_2048 / 2048);
-    (of.new * ONE - of.old * kept) / (ONE - kept)
-}
-
 /// Whether so much available memory is next to none: 5 % of a small guest, 1.5 % of a large one, 128 MiB in between. Below it the
 /// kernel reclaims all the time, and the next burst of allocations is killed for.
 #[must_use]
@@ -325,14 +285,6 @@ fn name(mark: Mark) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_average_tells_what_it_was_made_of() {
-        // load1 of 1.00 that goes to 2.52 in 10 s: 0.9199 of it stays each 5 s, so some 11 tasks ran.
-        assert_eq!(implied(Averages { old: 100, new: 252, steps: 2 }, 1884), 1088);
-        assert_eq!(implied(Averages { old: 800, new: 800, steps: 3 }, 1677), 800);
-        assert!(implied(Averages { old: 800, new: 655, steps: 1 }, 1677).abs() <= 1, "it only falls: nothing now");
-    }
 
     #[test]
     fn what_is_next_to_no_memory_depends_on_the_guest() {

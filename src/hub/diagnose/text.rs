@@ -153,7 +153,8 @@ pub(super) fn death(verdict: &Verdict) -> String {
                 due.map_or_else(|| "an unknown time".to_owned(), at)
             )
         }
-        (Ending::Told(_), _) => format!("was told to stop at {last}{by}"),
+        (Ending::Told(Some(_)), _) => format!("its job, which was told to end, ended at {last}{by}"),
+        (Ending::Told(None), _) => format!("was told to stop at {last}{by}"),
         (Ending::Finished { .. }, _) => format!("finished at {last}{by}"),
         (Ending::Orphaned, _) => format!("what started it was gone at {last}{by}"),
         (Ending::Unread, _) => format!("its lines were no longer read at {last}{by}"),

@@ -184,7 +184,10 @@ pub(crate) fn stolen(evidence: &Evidence<'_>) -> Case {
         200.. => case.add(60 + (steal - 200) / 20, figure, &lines),
         100.. => case.add(42, figure, &lines),
         1.. => case.less(0, figure, &lines),
-        _ => case.less(0, "no steal was told, which can also mean that the host does not tell".to_owned(), &lines),
+        _ if evidence.lately().is_some_and(|lately| lately.has(Mean::CpuSteal)) => case.less(0, figure, &lines),
+        _ => {
+            case.less(0, "no steal was told lately, which can also mean that the host does not tell".to_owned(), &lines);
+        }
     }
     if steal >= 100 {
         late(evidence, 8, &mut case);

@@ -3,6 +3,7 @@
 use crate::hub::trail::happening::{AgentState, What};
 use crate::hub::trail::slice::{Last, Mark};
 
+use super::super::ailing;
 use super::super::case::{Case, Reason};
 use super::super::cause::Cause;
 use super::super::evidence::{Ending, Evidence, ToldJob};
@@ -10,10 +11,13 @@ use super::super::signals;
 use super::super::units::{at, time};
 use super::agent;
 use super::outside::outside;
-use super::wellness::wellness;
+use super::wellness::{is_well, wellness};
 
 /// So few samples are only the first ones.
 pub(super) const FIRST_ONES: u32 = 2;
+
+/// What ailed a guest when its last word came, though no cause has enough, may be why it came.
+const AILED: i64 = 10;
 
 /// Lines that are missing right before a last word may have told why it came.
 const HOLE: i64 = 20;
@@ -75,14 +79,18 @@ fn stopped(evidence: &Evidence<'_>, worst: Worst) -> Case {
             case.less_for(20, evidence.lost_beginning().filter(|_| !job.did()));
         }
         Ending::Told(None) => {
-            let has_taken_all = evidence.life.happenings.iter().any(|one| {
-                matches!(&one.what, What::Stop { reason, .. } if one.mark == evidence.end && reason.as_ref() == "samples")
+            let reason = evidence.life.happenings.iter().find_map(|one| match &one.what {
+                What::Stop { reason, .. } if one.mark == evidence.end => Some(reason.as_ref()),
+                _ => None,
             });
-            let says = match has_taken_all {
-                true => "the probe had taken as many samples as it was to (--samples)",
-                false => "its last line says that it was told to stop",
+            let says = match reason {
+                Some("samples") => "the probe had taken as many samples as it was to (--samples)".to_owned(),
+                Some("sigterm" | "sigint") | None => "its last line says that it was told to stop".to_owned(),
+                Some(other) => {
+                    format!("its last line says that it stopped, for a reason that is not known here: {other}")
+                }
             };
-            case.add(53, says.to_owned(), &[evidence.end]);
+            case.add(53, says, &[evidence.end]);
             calm(evidence, worst, 35, &mut case);
             case.less_for(20, evidence.lost_beginning());
             case.less_for(HOLE, hole(evidence));
@@ -202,21 +210,30 @@ fn calm(evidence: &Evidence<'_>, worst: Worst, points: i64, case: &mut Case) {
     }
     let figures = wellness(evidence);
     let has_ended_well = evidence.ending.is_success();
-    let says = if worst.score < Case::AILS {
-        format!("nothing in its last samples ends a runner by itself: {figures}")
+    // What ailed a job that ended well did not end it.
+    let ailments = if has_ended_well { Vec::new() } else { ailing::ailments(evidence) };
+    let is_well = is_well(evidence) && ailments.is_empty();
+    let says = if worst.score < Case::AILS && is_well {
+        format!("nothing is seen that ailed it: {figures}")
+    } else if worst.score < Case::AILS {
+        format!("no cause has enough to be its end: {figures}")
     } else if has_ended_well {
         format!("what else there was did not keep the job from ending well ({}): {figures}", worst.has())
     } else {
         format!("what else there was is too weak to be its end ({}): {figures}", worst.has())
     };
     case.add(points, says, &evidence.lately_lines());
+    for (nth, ailment) in ailments.into_iter().enumerate() {
+        case.less_for(if nth == 0 { AILED } else { 0 }, Some(ailment.reason));
+    }
 }
 
 fn no_vitals(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::NoVitals);
     let lines: &[Mark] = &[evidence.life.first, evidence.life.last];
-    // Where the beginning is lost, it is not the first ones that are there.
-    let is_whole = evidence.life.first.seq <= 1;
+    // Where the beginning is lost, it is not the first ones that are there; where lines are missing, they may be samples.
+    let missing = evidence.life.missing();
+    let is_whole = evidence.life.first.seq <= 1 && missing == 0;
     match evidence.life.whole.as_ref().map(|whole| whole.samples) {
         None if evidence.ending == Ending::Alive => case.less(0, "a sample may yet come".to_owned(), lines),
         None => {
@@ -232,11 +249,18 @@ fn no_vitals(evidence: &Evidence<'_>) -> Case {
         }
         Some(samples) => case.less(0, format!("there {}", are(samples)), lines),
     }
+    if case.score > 0 && missing > 0 {
+        case.less(0, format!("{} between them missing: samples perhaps", are_lines(missing)), lines);
+    }
     if case.score > 0 && evidence.broken > 0 {
         case.at_most(BROKEN);
         case.less(0, format!("broken lines stand beside them, {} of them: samples perhaps", evidence.broken), &[]);
     }
     case.done()
+}
+
+fn are_lines(missing: u64) -> String {
+    if missing == 1 { "1 line is".to_owned() } else { format!("{missing} lines are") }
 }
 
 fn are(samples: u32) -> String {

@@ -26,7 +26,7 @@ pub(crate) fn thrash(evidence: &Evidence<'_>) -> Case {
             return case.done();
         }
         case.add(if stall >= STALL { 62 + (stall - STALL) / 25 } else { 42 }, figure, &lines);
-    } else if let Some(present) = evidence.present(Last::MemPsiFull) {
+    } else if let Some(present) = evidence.present_or_last(Last::MemPsiFull) {
         let figure = format!("all tasks waited for memory some {} of the time, by the average over 10 s", pct(present));
         if present < AVERAGE {
             case.less(0, figure, &lines);

@@ -216,7 +216,11 @@ fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
         case.add(0, format!("at the lowest {} of {} were available in the guest", size(lowest), size(total)), &[]);
     }
     if let Some(unseen) = unseen {
-        case.less(0, format!("{unseen}: the peak came between two of them"), &evidence.lately_lines());
+        let why = match is_peak_behind(evidence, oom) {
+            true => "and its peak is no higher behind the kill: the limit of a cgroup above or below it may be the one",
+            false => "the peak came between two of them",
+        };
+        case.less(0, format!("{unseen}: {why}"), &evidence.lately_lines());
     }
 }
 
@@ -249,6 +253,12 @@ fn unseen_peak(evidence: &Evidence<'_>, kind: Cause) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether a sample behind the kill has the kernel's own count of the peak, so that it was not missed.
+pub(crate) fn is_peak_behind(evidence: &Evidence<'_>, oom: &Oom<'_>) -> bool {
+    let behind = evidence.last_sample().filter(|last| last.mark.seq > oom.mark.seq);
+    oom.kind != Cause::GuestOom && behind.is_some_and(|last| last.high(High::MemPeak).is_some())
 }
 
 /// Who was killed and when, as far as that is told.

@@ -26,7 +26,7 @@ pub(crate) fn io_stall(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::IoStall);
     let lines = evidence.lately_lines();
     let is_told = evidence.tells_stalls();
-    let waits = if is_told { evidence.worst_mean(Mean::IoStall) } else { evidence.present(Last::IoPsi) };
+    let waits = if is_told { evidence.worst_mean(Mean::IoStall) } else { evidence.present_or_last(Last::IoPsi) };
     match waits {
         Some(waits) if waits >= STALL => {
             let of = if is_told { "all tasks" } else { "some task" };
