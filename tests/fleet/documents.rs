@@ -194,3 +194,10 @@ fn what_cannot_be_said_has_its_code() {
     assert!(log.contains("--fleets ") && log.contains("targe"), "{log}");
     assert_eq!(code, Code::Setting);
 }
+
+#[test]
+fn a_file_that_is_no_toml_is_told_in_one_line_with_its_place() {
+    let (_, log, code) = printed(Format::Text, Some("[[fleet]]\nfleet = \"a\"\ntarget = = 3\n"), "hello\n");
+    assert!(log.contains("fleets.toml: line 3: ") && !log.contains("u{a}"), "{log}");
+    assert_eq!((log.lines().count(), code), (1, Code::Setting));
+}
