@@ -35,6 +35,7 @@ fn printed(format: Format, file: Option<&str>, input: &str) -> (String, String, 
         long_ready: Duration::from_secs(3600),
         forgive: Duration::from_secs(21_600),
         format,
+        html: None,
     };
     let now = UNIX_EPOCH + Duration::from_millis(NOON as u64 + 86_400_000);
     let (mut out, mut log) = (Vec::new(), Vec::new());
@@ -42,7 +43,7 @@ fn printed(format: Format, file: Option<&str>, input: &str) -> (String, String, 
     (String::from_utf8(out).unwrap(), String::from_utf8(log).unwrap(), code)
 }
 
-const POOL: Pool = Pool {
+pub(crate) const POOL: Pool = Pool {
     seed: 5,
     target: 5,
     reaper_ms: 30_000,
@@ -55,7 +56,7 @@ const POOL: Pool = Pool {
     until_ms: 2 * HOUR,
 };
 
-const FILE: &str = "[[fleet]]\nenv = \"prod\"\nfleet = \"f\"\ntarget = 5\nmax = 40\nwarm_floor = 3\nreplicas = 5\nmax_concurrent_percent = 25\nreaper_interval = 30\nimage = \"img-2\"\n";
+pub(crate) const FILE: &str = "[[fleet]]\nenv = \"prod\"\nfleet = \"f\"\ntarget = 5\nmax = 40\nwarm_floor = 3\nreplicas = 5\nmax_concurrent_percent = 25\nreaper_interval = 30\nimage = \"img-2\"\n";
 
 #[test]
 fn json_follows_its_schema() {
