@@ -115,9 +115,10 @@ pub fn run(
     let (runners, read) = book.into_runners();
     // That the log cannot be written is no reason to say nothing.
     let _ = inputs::tell(&read, log);
-    let seen = look::look_at(&runners, &file, args.settings(), since_1970_ms(now));
+    let has_runners = !runners.is_empty();
+    let seen = look::look_through(runners, &file, args.settings(), since_1970_ms(now));
     if seen.fleets.iter().all(|fleet| fleet.figures.runners == 0) {
-        let why = if runners.is_empty() { "no line of vitals" } else { "no line with a time in the window" };
+        let why = if has_runners { "no line with a time in the window" } else { "no line of vitals" };
         let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
         let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
         return match asked {

@@ -9,6 +9,7 @@
 
 pub mod book;
 mod crowd;
+mod done;
 pub mod entry;
 pub mod film;
 pub mod happening;

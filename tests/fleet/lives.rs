@@ -398,3 +398,36 @@ fn deaths_are_those_that_the_diagnosis_finds() {
     assert_eq!(deaths["guest_oom"], 6);
     assert_eq!(deaths, found);
 }
+
+/// They are most of what a day of guests takes that have one job each.
+#[test]
+fn samples_of_a_run_that_is_over_and_well_are_not_kept() {
+    let who = |name: &str| format!("runner.name={name} boot.id={name}");
+    let mut trail = Trail::default();
+    let mut probed = |name: &str, phase: &str, word: &str| {
+        trail.phase(&who(name), 0, "claimed job.nr=1");
+        let (run, seq) = trail.probe(&who(name), (1000, 61_000), 5000);
+        trail.phase(&who(name), 61_000, phase);
+        if !word.is_empty() {
+            trail.line(run, seq, 62_000, &format!("event=stop reason={word}"));
+        }
+    };
+    probed("over", "ended job.nr=1 job.result=success", "sigterm");
+    probed("silent", "ended job.nr=1 job.result=success", "");
+    probed("busy", "claimed job.nr=1", "sigterm");
+    let newest_first: String = trail.text.lines().rev().flat_map(|line| [line, "\n"]).collect();
+    for text in [&trail.text, &newest_first] {
+        let runners = crate::support::runners(text);
+        let samples: Vec<(&str, Option<u32>)> = runners
+            .iter()
+            .map(|runner| {
+                let probe = &runner.runs.iter().find(|(_, life)| life.stages.is_none()).unwrap().1;
+                (runner.name.as_str(), probe.whole.as_ref().map(|whole| whole.samples))
+            })
+            .collect();
+        assert_eq!(samples, [("busy", Some(12)), ("over", None), ("silent", Some(12))]);
+        let over = runners.iter().find(|runner| runner.name == "over").unwrap();
+        let over = Member::of(over, Clock { at_ms: NOON + 300_000, forgiven_ms: 6 * HOUR }).unwrap();
+        assert_eq!((over.state, over.died_of), (State::Ended, None));
+    }
+}

@@ -90,6 +90,7 @@ impl Member {
         let died_of = end(&mut walk, &boots, probe, heard_ms, clock, runner);
         let (state, since_ms) = walk.now?;
         walk.end_span(clock.at_ms);
+        walk.shrink();
         let first = walk.spans.first().map(|span| span.from_ms);
         let about = |get: fn(&Life) -> Option<&str>| latest(runner, get);
         Some(Self {

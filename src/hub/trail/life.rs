@@ -49,6 +49,8 @@ pub struct Life {
     pub stages: Option<Box<Stages>>,
     /// When the counts of [`KILLS`] last moved; `None` for one that was never read.
     pub kills: [Option<Moved>; KILLS.len()],
+    /// It is over and well: its samples say nothing that is asked for, and are not kept.
+    pub(super) is_done: bool,
     seen: SeenSeqs,
     /// Who wrote it.
     pub(super) writer: Writer,
@@ -131,6 +133,7 @@ impl Life {
             happenings: Vec::new(),
             stages: None,
             kills: [None; KILLS.len()],
+            is_done: false,
             seen: SeenSeqs::default(),
             writer,
             unnamed: Box::default(),
@@ -139,7 +142,9 @@ impl Life {
 
     /// Takes a sample.
     pub fn sample(&mut self, sample: &Slice) {
-        if !self.note(sample.mark) {
+        // One that goes on behind its last word is not over: somebody else wrote that.
+        self.is_done &= sample.mark.seq < self.last.seq;
+        if !self.note(sample.mark) || self.is_done {
             return;
         }
         self.keep_kills(KILLS.map(|count| Some(Moved::at(sample.mark, sample.high(count)?))), sample.mark);
