@@ -2,10 +2,12 @@
 //!
 //!     cargo bench --profile release --bench fleet
 //!     cargo bench --profile release --bench fleet -- --every 60      with a sample a minute, 864,000 lines
+//!     cargo bench --profile release --bench fleet -- --lives 72      of guests that live 20 min each, for one job: 43,200 of them
 //!
 //! (The profile `bench` is that of guests.) The lines come from a generator on the thread that reads, so that its cost is beside and not
-//! in the bound: some 17 million, most of them samples; each runner has twenty jobs, a probe for each, and a heartbeat. Ends with 1 when
-//! a bound is missed: 90 s on two cores, 256 MiB.
+//! in the bound: some 17 million, most of them samples; each runner has twenty jobs, a probe for each, and a heartbeat. With `--lives` 600
+//! guests are there at a time, each with a name, a boot and a probe of its own, and so many come one after the other. Ends with 1 when a
+//! bound is missed: 90 s on two cores, 256 MiB.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,8 +48,9 @@ fn main() -> ExitCode {
     if !words.iter().any(|word| word == "--bench") {
         return ExitCode::SUCCESS;
     }
-    let every = words.iter().skip_while(|word| *word != "--every").nth(1);
-    let every_s = every.map_or(3, |seconds| seconds.parse().expect("seconds"));
+    let given = |flag: &str| words.iter().skip_while(|word| *word != flag).nth(1);
+    let every_s = given("--every").map_or(3, |seconds| seconds.parse().expect("seconds"));
+    let life_s = given("--lives").map(|lives| DAY_S / lives.parse::<u64>().expect("how many lives"));
     let args = Args {
         files: Vec::new(),
         loki: LokiArgs::default(),
@@ -57,9 +60,10 @@ fn main() -> ExitCode {
         long_ready: Duration::from_secs(3600),
         forgive: Duration::from_secs(21_600),
         format: Format::Text,
+        html: None,
     };
     let mut lines = 0;
-    let day = Day { every_s, second: 0, block: Vec::new(), read: 0, lines: &mut lines };
+    let day = Day { every_s, life_s, second: 0, block: Vec::new(), read: 0, lines: &mut lines };
     let now = UNIX_EPOCH + Duration::from_secs(BEGAN_S + 2 * DAY_S);
     let mut out = Vec::new();
     let before = Instant::now();
@@ -76,6 +80,8 @@ fn main() -> ExitCode {
 /// The lines of a day, second by second.
 struct Day<'l> {
     every_s: u64,
+    /// How long a guest lives that has one job; `None` where they stay.
+    life_s: Option<u64>,
     second: u64,
     block: Vec<u8>,
     read: usize,
@@ -105,18 +111,72 @@ impl Day<'_> {
         for runner in 0..RUNNERS {
             // Each has its own time of the cycle.
             let own = second + runner * 7;
-            let (job, of_cycle) = (own / CYCLE_S, own % CYCLE_S);
-            self.phases(&at, runner, job, of_cycle)?;
+            let cycle_s = self.life_s.unwrap_or(CYCLE_S);
+            let (job, of_cycle) = (own / cycle_s, own % cycle_s);
+            match self.life_s {
+                None => self.phases(&at, runner, job, of_cycle)?,
+                Some(life_s) => self.life(&at, (runner, job), of_cycle, life_s)?,
+            }
             if own.is_multiple_of(self.every_s) {
-                let (run, seq) = (RunId::from_random(runner * 100 + job), of_cycle / self.every_s + 2);
+                let name = name_of(self.life_s.is_some().then_some(job), runner);
+                let (run, seq) = (run_of(runner, job), of_cycle / self.every_s + 2);
                 *self.lines += 1;
                 writeln!(
                     self.block,
-                    "RUNNER_VITALS ts={at} run={} seq={seq} runner.name=tuist-runner-{runner:06} runner.fleet=linux-4 vm.mem.total.kb=8000000 vm.mem.avail.kb=5{:06} mem.current=1500000000 mem.peak=1999999999 mem.max=6442450944 mem.swap=0 oom=0 oom_kill=0 cpu.busy.pct=12.5 cpu.psi.some.avg10=3.1 mem.psi.some.avg10=0.0 mem.psi.full.avg10=0.0 io.psi.some.avg10=0.4 load1=1.40 load5=1.20 load15=0.80 late.ms=1.2 mem.used.pct=23.1 mem.anon=900000000 mem.ws=1300000000 mem.shmem=4096 vm.oom_kill=0 cpu.stall.pct=4.2 io.stall.pct=0.3 vm.majfault=19 vm.refault=231 disk.avail.kb=20000000 disk.used.pct=41.0 inode.used.pct=12.0 net.rx.kb=918 net.tx.kb=411 tcp.retrans=3 agent.wait.ms=40 agent.rss.kb=120000 agent.state=S disk.path=/",
+                    "RUNNER_VITALS ts={at} run={} seq={seq} runner.name={name} runner.fleet=linux-4 vm.mem.total.kb=8000000 vm.mem.avail.kb=5{:06} mem.current=1500000000 mem.peak=1999999999 mem.max=6442450944 mem.swap=0 oom=0 oom_kill=0 cpu.busy.pct=12.5 cpu.psi.some.avg10=3.1 mem.psi.some.avg10=0.0 mem.psi.full.avg10=0.0 io.psi.some.avg10=0.4 load1=1.40 load5=1.20 load15=0.80 late.ms=1.2 mem.used.pct=23.1 mem.anon=900000000 mem.ws=1300000000 mem.shmem=4096 vm.oom_kill=0 cpu.stall.pct=4.2 io.stall.pct=0.3 vm.majfault=19 vm.refault=231 disk.avail.kb=20000000 disk.used.pct=41.0 inode.used.pct=12.0 net.rx.kb=918 net.tx.kb=411 tcp.retrans=3 agent.wait.ms=40 agent.rss.kb=120000 agent.state=S disk.path=/",
                     run.as_str(),
                     own % 1_000_000
                 )?;
             }
+        }
+        Ok(())
+    }
+
+    /// What a guest tells that is there for one job, besides its samples.
+    fn life(&mut self, at: &str, (runner, job): (u64, u64), of_life: u64, life_s: u64) -> io::Result<()> {
+        if ![0, 1, 30, 60, life_s - 3, life_s - 1].contains(&of_life) {
+            return Ok(());
+        }
+        let name = name_of(Some(job), runner);
+        let who = format!(
+            "boot.id=00000000-0000-4000-8000-{:012} runner.name={name} runner.fleet=linux-4 runner.env=prod runner.image=registry.example/runner:1",
+            runner * 10_000 + job
+        );
+        let phase = match of_life {
+            1 => "warming",
+            30 => "ready",
+            60 => "claimed job.nr=1 waited.ms=900 waited.from=queued",
+            _ if of_life == life_s - 3 => "ended job.nr=1 job.exit=0 job.result=success",
+            _ => "",
+        };
+        if !phase.is_empty() {
+            let run = RunId::from_random(self.second * 1000 + runner);
+            *self.lines += 1;
+            let uptime = of_life * 1000 + 5000;
+            writeln!(
+                self.block,
+                "RUNNER_VITALS ts={at} run={} seq=1 event=phase phase={phase} uptime.ms={uptime} {who}",
+                run.as_str()
+            )?;
+        }
+        let run = run_of(runner, job);
+        if of_life == 0 {
+            *self.lines += 1;
+            writeln!(
+                self.block,
+                "RUNNER_VITALS ts={at} run={} seq=1 event=start interval.ms={} {who}",
+                run.as_str(),
+                self.every_s * 1000
+            )?;
+        }
+        if of_life == life_s - 1 {
+            *self.lines += 1;
+            let seq = of_life / self.every_s + 3;
+            writeln!(
+                self.block,
+                "RUNNER_VITALS ts={at} run={} seq={seq} event=stop reason=sigterm runner.name={name}",
+                run.as_str()
+            )?;
         }
         Ok(())
     }
@@ -146,7 +206,7 @@ impl Day<'_> {
         )?;
         if of_cycle == 0 {
             *self.lines += 1;
-            let run = RunId::from_random(runner * 100 + job);
+            let run = run_of(runner, job);
             let every_ms = self.every_s * 1000;
             writeln!(
                 self.block,
@@ -156,6 +216,16 @@ impl Day<'_> {
         }
         Ok(())
     }
+}
+
+/// Guests that have one job have a name each.
+fn name_of(job: Option<u64>, runner: u64) -> String {
+    job.map_or_else(|| format!("tuist-runner-{runner:06}"), |job| format!("tuist-runner-{runner:03}-{job:05}"))
+}
+
+/// The run of a probe: one of four digits of 36, as few as there are.
+fn run_of(runner: u64, job: u64) -> RunId {
+    RunId::from_random(runner * 997 + job)
 }
 
 /// `VmHWM` of /proc/self/status: of this process so far.

@@ -23,7 +23,7 @@ mod confidence;
 mod doubts;
 pub(crate) mod inputs;
 mod loki_args;
-mod page;
+pub(in crate::hub) mod page;
 mod ring;
 mod signals;
 pub(crate) mod units;
@@ -39,8 +39,9 @@ use super::trail::loki::{Fault, Question, Settings};
 use super::trail::{self, Book, Runner};
 use clock::Clock;
 use inputs::Asked;
+use page::sheet::{self, PageError};
 use page::spool::Spool;
-use page::{Page, PageError, Shape};
+use page::{Page, Shape};
 use text::Look;
 use units::harmless;
 
@@ -137,13 +138,8 @@ pub fn run(
             return Code::Setting;
         }
     };
-    if args.html.as_ref().is_some_and(|path| path.as_os_str() == "-") {
-        let _ = writeln!(log, "vitals-hub: --html -: a page goes into a file, stdout has the text");
-        return Code::Setting;
-    }
-    if let Some(path) = args.html.as_ref().filter(|path| !page::may_be_replaced(path)) {
-        let _ =
-            writeln!(log, "vitals-hub: --html {}: there is a file that is no page", harmless(path.to_string_lossy()));
+    if let Some(why) = args.html.as_deref().and_then(sheet::refusal) {
+        let _ = writeln!(log, "vitals-hub: {why}");
         return Code::Setting;
     }
     let mut stdin = if args.html.is_some() { Spool::keeping(stdin) } else { Spool::passing(stdin) };

@@ -2,19 +2,22 @@
 //!
 //! The stages of a runner's life ([`super::trail::stage`]) are placed in time (`place`), walked through (`walk`) and make it a member of
 //! its fleet ([`member`]); members make figures ([`figures`]), and with what a person says of the fleet ([`mod@file`]) there is more to be said
-//! ([`roll`], [`sizing`]). All of it is pure, the clock given; `docs/FLEET.md` has every figure with its formula. Why a runner died is the diagnosis's word.
+//! ([`roll`], [`sizing`], and what of all of it an owner is to look at: [`notice`]). All of it is pure, the clock given; `docs/FLEET.md` has every figure with its formula. Why a runner died is the diagnosis's word.
 
 pub mod counts;
+pub mod course;
 pub mod figures;
 pub mod file;
 pub mod json;
 pub mod look;
 pub mod member;
+pub mod notice;
 pub mod roll;
 pub mod sizing;
 pub mod text;
 pub mod walk;
 
+mod page;
 mod place;
 
 use std::io::{self, BufWriter, Read, Write};
@@ -22,6 +25,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::diagnose::inputs::{self, Asked};
+use super::diagnose::page::sheet;
 use super::diagnose::text::Look;
 use super::diagnose::units::harmless;
 use super::diagnose::{Code, Format, LokiArgs};
@@ -58,6 +62,9 @@ pub struct Args {
     /// How it is told
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Also a page with charts: one file that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 impl Args {
@@ -95,6 +102,10 @@ pub fn run(
             return Code::Setting;
         }
     };
+    if let Some(why) = args.html.as_deref().and_then(sheet::refusal) {
+        let _ = writeln!(log, "vitals-hub: {why}");
+        return Code::Setting;
+    }
     let mut book = Book::of_stages();
     if question.is_none() || !args.files.is_empty() {
         inputs::read(&args.files, stdin, &mut book, log);
@@ -104,9 +115,10 @@ pub fn run(
     let (runners, read) = book.into_runners();
     // That the log cannot be written is no reason to say nothing.
     let _ = inputs::tell(&read, log);
-    let seen = look::look_at(&runners, &file, args.settings(), since_1970_ms(now));
+    let has_runners = !runners.is_empty();
+    let seen = look::look_through(runners, &file, args.settings(), since_1970_ms(now));
     if seen.fleets.iter().all(|fleet| fleet.figures.runners == 0) {
-        let why = if runners.is_empty() { "no line of vitals" } else { "no line with a time in the window" };
+        let why = if has_runners { "no line with a time in the window" } else { "no line of vitals" };
         let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
         let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
         return match asked {
@@ -114,7 +126,12 @@ pub fn run(
             Asked::Partly(fault) | Asked::Nothing(fault) => fault.into(),
         };
     }
-    match tell(args, &seen, &read, out, look) {
+    let told = tell(args, &seen, &read, out, look);
+    if let Some(Err(error)) = args.html.as_deref().map(|path| page::write(&seen, &read, path)) {
+        let _ = writeln!(log, "vitals-hub: {}", harmless(error.to_string()));
+        return Code::Unwritten;
+    }
+    match told {
         Ok(()) => match asked {
             Asked::Whole | Asked::Partly(_) => Code::Said,
             Asked::Nothing(fault) => fault.into(),

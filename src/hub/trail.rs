@@ -11,6 +11,7 @@ pub mod about;
 pub mod book;
 pub mod came;
 mod crowd;
+mod done;
 pub mod entry;
 pub mod film;
 pub mod happening;

@@ -16,6 +16,12 @@ mod server;
 #[allow(dead_code, reason = "what other tests use of it")]
 mod probe;
 
+#[path = "../support/browser.rs"]
+mod browser;
+
+#[path = "../support/skeleton.rs"]
+mod skeleton;
+
 mod alive;
 mod blame;
 mod chromium;

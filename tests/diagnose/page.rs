@@ -8,6 +8,7 @@ use runner_vitals::hub::diagnose::text::Look;
 use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
 
 use crate::made::Made;
+use crate::skeleton::skeleton;
 use crate::support::{fixture, folder, later, verdict};
 use crate::trails::TRAILS;
 
@@ -32,47 +33,6 @@ fn args(files: &[&Path]) -> Args {
     let files = files.iter().map(|path| path.to_path_buf()).collect();
     Args { files, loki: LokiArgs::default(), runner: None, all: false, format: Format::Text, html: None }
 }
-
-/// What the page has of each element: its name and its attributes' names and, of those that a reader cannot see, their values.
-fn skeleton(html: &str) -> Vec<String> {
-    let mut tags = Vec::new();
-    let mut open: Vec<String> = Vec::new();
-    let body = html.strip_prefix("<!doctype html>").unwrap();
-    let (head, style) = body.split_once("<style>").unwrap();
-    let body = format!("{head}{}", style.split_once("</style>").unwrap().1);
-    for piece in body.split('<').skip(1) {
-        let (tag, text) = piece.split_once('>').unwrap();
-        assert!(!text.contains('>'), "{text:?}");
-        if let Some(name) = tag.strip_prefix('/') {
-            assert_eq!(open.pop().as_deref(), Some(name), "{piece:?}");
-            continue;
-        }
-        let (tag, is_empty) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
-        let name = tag.split(' ').next().unwrap();
-        assert!(ELEMENTS.split_whitespace().any(|one| one == name), "{tag}");
-        let mut shape = name.to_owned();
-        let mut rest = tag.strip_prefix(name).unwrap();
-        while !rest.is_empty() {
-            let (attribute, behind) = rest.strip_prefix(' ').unwrap().split_once("=\"").unwrap();
-            let (value, behind) = behind.split_once('"').unwrap();
-            assert!(ATTRIBUTES.split_whitespace().any(|one| one == attribute), "{tag}");
-            shape += &format!(" {attribute}={value}");
-            rest = behind;
-        }
-        if !is_empty && !["meta"].contains(&name) {
-            open.push(name.to_owned());
-        }
-        tags.push(shape);
-    }
-    assert!(open.is_empty(), "{open:?}");
-    tags
-}
-
-const ELEMENTS: &str = "html head meta title body section header footer figure figcaption div p span strong code a h1 h2 h3 ul ol li table \
-    caption thead tbody tr th td svg desc path rect circle text";
-
-const ATTRIBUTES: &str = "lang charset http-equiv content name id class aria-labelledby aria-hidden href scope role viewBox d x y width height \
-    cx cy r";
 
 #[test]
 fn every_captured_trail_has_a_whole_page() {

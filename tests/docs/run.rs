@@ -114,6 +114,9 @@ fn every_way_to_look_at_fleets() {
     {
         let (out, log) = stage.run(&script.replace("https://loki.example", &loki.server.url));
         assert!(out.contains("prod linux-4: 1 runners, "), "{out}{log}");
+        let page = fs::read_to_string(stage.path("work/fleet.html")).unwrap();
+        assert!(page.contains("prod linux-4"), "{page}");
+        fs::remove_file(stage.path("work/fleet.html")).unwrap();
     }
 }
 

@@ -35,6 +35,7 @@ fn printed(format: Format, file: Option<&str>, input: &str) -> (String, String, 
         long_ready: Duration::from_secs(3600),
         forgive: Duration::from_secs(21_600),
         format,
+        html: None,
     };
     let now = UNIX_EPOCH + Duration::from_millis(NOON as u64 + 86_400_000);
     let (mut out, mut log) = (Vec::new(), Vec::new());
@@ -42,7 +43,7 @@ fn printed(format: Format, file: Option<&str>, input: &str) -> (String, String, 
     (String::from_utf8(out).unwrap(), String::from_utf8(log).unwrap(), code)
 }
 
-const POOL: Pool = Pool {
+pub(crate) const POOL: Pool = Pool {
     seed: 5,
     target: 5,
     reaper_ms: 30_000,
@@ -55,7 +56,7 @@ const POOL: Pool = Pool {
     until_ms: 2 * HOUR,
 };
 
-const FILE: &str = "[[fleet]]\nenv = \"prod\"\nfleet = \"f\"\ntarget = 5\nmax = 40\nwarm_floor = 3\nreplicas = 5\nmax_concurrent_percent = 25\nreaper_interval = 30\nimage = \"img-2\"\n";
+pub(crate) const FILE: &str = "[[fleet]]\nenv = \"prod\"\nfleet = \"f\"\ntarget = 5\nmax = 40\nwarm_floor = 3\nreplicas = 5\nmax_concurrent_percent = 25\nreaper_interval = 30\nimage = \"img-2\"\n";
 
 #[test]
 fn json_follows_its_schema() {
@@ -193,4 +194,11 @@ fn what_cannot_be_said_has_its_code() {
     let (_, log, code) = printed(Format::Text, Some("[[fleet]]\ntarge = 1\n"), "hello\n");
     assert!(log.contains("--fleets ") && log.contains("targe"), "{log}");
     assert_eq!(code, Code::Setting);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_in_one_line_with_its_place() {
+    let (_, log, code) = printed(Format::Text, Some("[[fleet]]\nfleet = \"a\"\ntarget = = 3\n"), "hello\n");
+    assert!(log.contains("fleets.toml: line 3: ") && !log.contains("u{a}"), "{log}");
+    assert_eq!((log.lines().count(), code), (1, Code::Setting));
 }

@@ -1,6 +1,11 @@
 //! Lives as guests tell them: whole, with holes, twice, in any order, by wrong clocks.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
+
 use proptest::prelude::*;
+use runner_vitals::hub::diagnose;
 use runner_vitals::hub::diagnose::cause::Cause;
 use runner_vitals::hub::fleet::look::Settings;
 use runner_vitals::hub::fleet::member::{Clock, Member};
@@ -240,6 +245,10 @@ fn silence_is_a_death_where_there_was_a_reason_to_write() {
     assert_eq!(jobs(&died), [(Outcome::Died, Some(301_000))]);
     assert_eq!(died.since_ms, NOON + 302_000);
 
+    // As long as the diagnosis waits: 30 s behind when the next line was due.
+    assert_eq!(member(&trail.text, 337_000).state, State::Claimed);
+    assert_eq!(member(&trail.text, 337_001).state, State::Lost);
+
     // A heartbeat.
     let mut trail = Trail::default();
     trail.phase(who, 0, "ready").phase(who, 60_000, "ready waited.ms=60000 waited.from=ready");
@@ -361,5 +370,64 @@ proptest! {
                 until = span.to_ms;
             }
         }
+    }
+}
+
+#[test]
+fn deaths_are_those_that_the_diagnosis_finds() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trail");
+    let mut book = Book::of_stages();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let source = book.source(&path.display().to_string());
+        read::read(fs::read(path).unwrap().as_slice(), source, &mut book).unwrap();
+    }
+    let (runners, _) = book.into_runners();
+    let at_ms = runners.iter().flat_map(|runner| &runner.runs).filter_map(|(_, life)| life.last.at_ms()).max().unwrap();
+    let clock = diagnose::clock::Clock::new(UNIX_EPOCH + Duration::from_millis(at_ms as u64), None);
+    let (mut found, mut deaths) = (BTreeMap::new(), BTreeMap::new());
+    for runner in &runners {
+        let verdict = diagnose::verdict::judge(runner, &clock).unwrap();
+        if !verdict.is_alive() && !matches!(verdict.cause, Cause::Stopped | Cause::Finished) {
+            *found.entry(verdict.cause.name()).or_insert(0) += 1;
+        }
+        if let Some(cause) = Member::of(runner, Clock { at_ms, forgiven_ms: 6 * HOUR }).unwrap().died_of {
+            *deaths.entry(cause.name()).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(deaths["guest_oom"], 6);
+    assert_eq!(deaths, found);
+}
+
+/// They are most of what a day of guests takes that have one job each.
+#[test]
+fn samples_of_a_run_that_is_over_and_well_are_not_kept() {
+    let who = |name: &str| format!("runner.name={name} boot.id={name}");
+    let mut trail = Trail::default();
+    let mut probed = |name: &str, phase: &str, word: &str| {
+        trail.phase(&who(name), 0, "claimed job.nr=1");
+        let (run, seq) = trail.probe(&who(name), (1000, 61_000), 5000);
+        trail.phase(&who(name), 61_000, phase);
+        if !word.is_empty() {
+            trail.line(run, seq, 62_000, &format!("event=stop reason={word}"));
+        }
+    };
+    probed("over", "ended job.nr=1 job.result=success", "sigterm");
+    probed("silent", "ended job.nr=1 job.result=success", "");
+    probed("busy", "claimed job.nr=1", "sigterm");
+    let newest_first: String = trail.text.lines().rev().flat_map(|line| [line, "\n"]).collect();
+    for text in [&trail.text, &newest_first] {
+        let runners = crate::support::runners(text);
+        let samples: Vec<(&str, Option<u32>)> = runners
+            .iter()
+            .map(|runner| {
+                let probe = &runner.runs.iter().find(|(_, life)| life.stages.is_none()).unwrap().1;
+                (runner.name.as_str(), probe.whole.as_ref().map(|whole| whole.samples))
+            })
+            .collect();
+        assert_eq!(samples, [("busy", Some(12)), ("over", None), ("silent", Some(12))]);
+        let over = runners.iter().find(|runner| runner.name == "over").unwrap();
+        let over = Member::of(over, Clock { at_ms: NOON + 300_000, forgiven_ms: 6 * HOUR }).unwrap();
+        assert_eq!((over.state, over.died_of), (State::Ended, None));
     }
 }

@@ -12,8 +12,15 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../support/browser.rs"]
+mod browser;
+
+#[path = "../support/skeleton.rs"]
+mod skeleton;
+
 mod documents;
 mod lives;
+mod page;
 mod plans;
 mod simulated;
 mod simulator;

@@ -21,21 +21,26 @@ use runner_vitals::line::field::{self, Field, Unit};
 use serde_json::Value;
 
 /// Labels of streams and structured metadata, and what every line begins with.
-const LABELS: &[&str] = &["env", "fleet", "runner", "event", "run", "quantile", "__error__"];
+const LABELS: &[&str] =
+    &["env", "fleet", "runner", "event", "run", "quantile", "__error__", "state", "status", "cause", "le"];
 
 /// The words of LogQL and PromQL that the queries use.
 const WORDS: &[&str] = &[
     "by",
     "count",
     "count_over_time",
+    "histogram_quantile",
+    "increase",
     "label_format",
     "line_format",
     "logfmt",
     "max",
     "max_over_time",
+    "min",
     "min_over_time",
     "or",
     "quantile_over_time",
+    "rate",
     "sum",
     "sum_over_time",
     "topk",
@@ -62,8 +67,8 @@ struct Board {
 }
 
 impl Board {
-    fn all() -> [Self; 2] {
-        ["runner", "fleet"].map(|name| {
+    fn all() -> [Self; 3] {
+        ["runner", "fleet", "capacity"].map(|name| {
             let json = serde_json::from_str(&read(&format!("deploy/grafana/{name}.json"))).unwrap();
             Self { name, json }
         })
@@ -116,6 +121,8 @@ fn rules(path: &str) -> Vec<Rule> {
 
 const ALERTS: &str = "deploy/loki/rules/alerts.yaml";
 const RECORDS: &str = "deploy/loki/rules/fleet.yaml";
+const CAPACITY: &str = "deploy/loki/rules/capacity.yaml";
+const OF_FLEETS: &str = "deploy/prometheus/vitals-hub-fleet.yaml";
 
 /// What follows each `mark` in a text, as a word.
 fn words_behind<'t>(text: &'t str, mark: &'t str) -> impl Iterator<Item = &'t str> {
@@ -208,7 +215,7 @@ fn every_query_is_of_one_environment() {
         }
     }
     // Rules are of every environment, and say of which.
-    for rule in rules(ALERTS).iter().chain(&rules(RECORDS)) {
+    for rule in rules(ALERTS).iter().chain(&rules(RECORDS)).chain(&rules(CAPACITY)) {
         let selectors = unquoted(&rule.expr).matches('{').count();
         assert!(selectors > 0 && selectors == rule.expr.matches("{env=~\".+\"}").count(), "{rule:?}");
         assert_eq!(rule.expr.matches("by (env, fleet").count(), rule.expr.matches("by (").count(), "{rule:?}");
@@ -220,7 +227,7 @@ fn every_query_is_of_one_environment() {
 fn queries_name_fields_of_the_table() {
     let boards = Board::all();
     let of_boards = boards.iter().flat_map(Board::queries).map(|query| text(&query["expr"]).to_owned());
-    let of_rules = [rules(ALERTS), rules(RECORDS)].into_iter().flatten().map(|rule| rule.expr);
+    let of_rules = [rules(ALERTS), rules(RECORDS), rules(CAPACITY)].into_iter().flatten().map(|rule| rule.expr);
     for expr in of_boards.chain(of_rules) {
         // A value that is no number fails a metric query whole.
         assert_eq!(expr.matches("unwrap").count(), expr.matches("| __error__=\"\" [").count(), "{expr}");
@@ -228,7 +235,8 @@ fn queries_name_fields_of_the_table() {
         let words = bare.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '$' | '.')));
         for word in words.filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')) {
             let is_known = LABELS.contains(&word) || WORDS.contains(&word) || field_of(word).is_some();
-            assert!(is_known || word.starts_with("fleet:runner_vitals_"), "{word} in {expr}");
+            let is_series = ["fleet:runner_vitals_", "vitals_hub_fleet_"].iter().any(|begin| word.starts_with(begin));
+            assert!(is_known || is_series, "{word} in {expr}");
         }
     }
 }
@@ -256,7 +264,8 @@ fn units_are_those_of_the_fields() {
             for expr in panel["targets"].as_array().unwrap().iter().map(|target| text(&target["expr"])) {
                 let shown = keys(expr);
                 assert!(shown.iter().all(|key| gives(expr, key, unit)), "{unit}: {expr}");
-                assert!(!shown.is_empty() || unit == "none", "{unit} of a count: {expr}");
+                let is_share = unit == "percentunit" && expr.contains(":ratio");
+                assert!(!shown.is_empty() || unit == "none" || is_share, "{unit} of a count: {expr}");
             }
         }
     }
@@ -274,12 +283,32 @@ fn silence_is_the_same_everywhere() {
 }
 
 #[test]
-fn the_fleet_board_shows_what_is_recorded() {
-    let recorded: BTreeSet<String> = rules(RECORDS).into_iter().map(|rule| rule.name).collect();
-    let board = read("deploy/grafana/fleet.json");
-    let shown =
-        words_behind(&board, "fleet:").map(|name| format!("fleet:{name}")).filter(|name| name.contains("vitals"));
-    assert_eq!(shown.collect::<BTreeSet<_>>(), recorded);
+fn boards_of_fleets_show_what_is_recorded() {
+    for (board, records) in [("fleet", RECORDS), ("capacity", CAPACITY)] {
+        let names = rules(records).into_iter().map(|rule| rule.name);
+        let recorded: BTreeSet<String> = names.filter(|name| name.starts_with("fleet:")).collect();
+        let board = read(&format!("deploy/grafana/{board}.json"));
+        let shown =
+            words_behind(&board, "fleet:").map(|name| format!("fleet:{name}")).filter(|name| name.contains("vitals"));
+        assert_eq!(shown.collect::<BTreeSet<_>>(), recorded);
+    }
+}
+
+/// Ten seconds are a cold start in the figures, on the board and in both alerts; five per cent are too many.
+#[test]
+fn cold_starts_are_the_same_everywhere() {
+    let of_lines = rules(CAPACITY);
+    let limits =
+        of_lines.iter().filter(|rule| rule.name.contains("old")).map(|rule| words_behind(&rule.expr, "waited_ms > "));
+    assert_eq!(limits.flatten().collect::<Vec<_>>(), ["10000", "10000"]);
+    let of_hub = read(OF_FLEETS);
+    assert!(of_hub.contains("_bucket{le=~\"10(\\\\.0)?\"}"));
+    let shares = of_lines.iter().map(|rule| rule.expr.as_str()).chain([of_hub.as_str()]);
+    assert_eq!(shares.map(|text| text.matches(" > 0.05").count()).sum::<usize>(), 2);
+    for page in ["docs/OPERATE.md", "deploy/grafana/README.md"].map(read) {
+        assert!(page.contains("over 5 % of") && page.contains("waited for over 10 s"));
+    }
+    assert!(read("docs/FLEET.md").contains("Over 10 s is a cold start"));
 }
 
 #[test]
@@ -306,9 +335,9 @@ fn the_readme_has_every_panel_and_alert() {
 }
 
 fn alerts() -> Vec<String> {
-    let rules = [ALERTS, "deploy/prometheus/vitals-hub.yaml"].map(read).concat();
+    let rules = [ALERTS, CAPACITY, OF_FLEETS, "deploy/prometheus/vitals-hub.yaml"].map(read).concat();
     let names: Vec<String> = words_behind(&rules, "- alert: ").map(str::to_owned).collect();
-    assert!(names.len() > 20);
+    assert!(names.len() > 27);
     names
 }
 
@@ -323,6 +352,9 @@ fn for_every_alert_there_is_something_to_do() {
     }
     // And none that there is not.
     for name in words_behind(&page, "| `Runner").map(|name| format!("Runner{name}")) {
+        assert!(alerts().contains(&name), "{name} is no alert");
+    }
+    for name in words_behind(&page, "| `Fleet").map(|name| format!("Fleet{name}")) {
         assert!(alerts().contains(&name), "{name} is no alert");
     }
     for name in words_behind(&page, "| `VitalsHub").map(|name| format!("VitalsHub{name}")) {

@@ -9,6 +9,12 @@ const SLACK_MS: i64 = 30_000;
 /// A guest's clock can be so much ahead. One that is further ahead says nothing about now, ms.
 const AHEAD_MS: i64 = 600_000;
 
+/// For how long behind its last line a run is not silent yet, ms: its next is not due, or can be on its way.
+#[must_use]
+pub fn forgiven_ms(interval_ms: i64) -> i64 {
+    interval_ms.saturating_add(interval_ms.saturating_mul(2).max(SLACK_MS))
+}
+
 /// When it is looked, and up to when lines were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -43,8 +49,7 @@ impl Clock {
         // Files can have later lines than Loki was asked for.
         let to_ms = self.to_ms.filter(|to| *to < self.now_ms && is_near(*to));
         let at_ms = to_ms.unwrap_or(self.now_ms);
-        let slack_ms = interval_ms.saturating_mul(2).max(SLACK_MS);
-        let over_ms = last_ms.saturating_add(interval_ms).saturating_add(slack_ms);
+        let over_ms = last_ms.saturating_add(forgiven_ms(interval_ms));
         (at_ms <= over_ms && is_near(at_ms)).then_some(Looked { at_ms, over_ms, is_asked: to_ms.is_some() })
     }
 }

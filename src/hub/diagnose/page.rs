@@ -12,19 +12,20 @@
 
 mod axes;
 mod charts;
-mod curve;
-mod draft;
+pub(in crate::hub) mod curve;
+pub(in crate::hub) mod draft;
+pub(in crate::hub) mod frame;
 mod index;
-mod markup;
+pub(in crate::hub) mod markup;
 mod raw;
 mod section;
+pub(in crate::hub) mod sheet;
 pub(super) mod spool;
 mod svg;
-mod ticks;
+pub(in crate::hub) mod ticks;
 
-use std::fs::File;
-use std::io::{self, Read as _, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 
 use crate::hub::trail::film::{Film, Reel};
 use crate::hub::trail::{Read, Runner};
@@ -32,49 +33,14 @@ use crate::hub::trail::{Read, Runner};
 use super::clock::Clock;
 use super::evidence::Ending;
 use super::table::{self, Table};
-use super::units::count;
 use super::verdict::{self, Verdict};
 use charts::Tells;
+use frame::Numbers;
 use markup::Markup;
-use svg::Numbers;
+use sheet::PageError;
 
 /// How many runners have a section each.
 pub(super) const SECTIONS: usize = 12;
-
-const STYLE: &str = include_str!("page/page.css");
-
-/// How a page begins.
-const BEGIN: &str = "<!doctype html>\n";
-
-/// Whether nothing is lost when a page is written there: there is none yet, an older one, or nothing that could be lost.
-pub(super) fn may_be_replaced(path: &Path) -> bool {
-    let mut begin = Vec::new();
-    match path.metadata() {
-        Ok(meta) if meta.is_file() && meta.len() > 0 => {
-            let read = File::open(path).and_then(|file| file.take(BEGIN.len() as u64).read_to_end(&mut begin));
-            read.is_ok() && begin == BEGIN.as_bytes()
-        }
-        _ => true,
-    }
-}
-
-/// Why there is no page.
-#[derive(Debug)]
-pub(super) enum PageError {
-    /// Stdin could not be kept for a second reading.
-    Kept(io::Error),
-    /// The page could not be written.
-    Written(PathBuf, io::Error),
-}
-
-impl std::fmt::Display for PageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Kept(error) => write!(f, "--html: stdin could not be kept in a temporary file: {error}"),
-            Self::Written(path, error) => write!(f, "--html {}: could not be written: {error}", path.display()),
-        }
-    }
-}
 
 /// What a page shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,26 +120,11 @@ impl Page {
         }
         let rows = self.table.rows();
         let mut page = Markup::default();
-        page.tag(BEGIN);
-        page.tag("<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-        page.tag(
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; ",
-        );
-        page.tag("base-uri 'none'; form-action 'none'\">\n<meta name=\"referrer\" content=\"no-referrer\">\n");
-        page.tag("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-        page.tag("<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
-        match self.parts.as_slice() {
-            [only] if rows.len() == 1 => {
-                page.text(&format!("{}: {}", only.verdict.runner, only.verdict.word()));
-            }
-            _ => {
-                page.text(&table::heading(rows));
-            }
-        }
-        page.tag("</title>\n<style>\n").tag(STYLE).tag("</style>\n</head>\n<body>\n");
-        if let Some(partial) = &read.partial {
-            page.tag("<p><strong>Partial: ").text(partial).tag("</strong></p>\n");
-        }
+        let title = match self.parts.as_slice() {
+            [only] if rows.len() == 1 => format!("{}: {}", only.verdict.runner, only.verdict.word()),
+            _ => table::heading(rows),
+        };
+        sheet::head(&mut page, &title, "", read);
         out.write_all(page.take().as_bytes())?;
         if self.parts.len() == 1 && rows.len() == 1 {
             let lives = self.parts.first().is_some_and(|part| part.verdict.ending == Ending::Alive);
@@ -187,7 +138,7 @@ impl Page {
         for (nth, part) in (1..).zip(&self.parts) {
             out.write_all(section::section(part, nth, read, &mut numbers).take().as_bytes())?;
         }
-        foot(&mut page, read);
+        sheet::foot(&mut page, "diagnose", read);
         out.write_all(page.take().as_bytes())
     }
 }
@@ -216,13 +167,4 @@ impl Part {
             deaths: axes.iter().map(|axis| axes::death(axis, life, verdict)).collect(),
         })
     }
-}
-
-/// What the page is made of.
-fn foot(page: &mut Markup, read: &Read) {
-    let counts = read.counts;
-    page.tag("<footer>\n<p>Made by <code>vitals-hub diagnose</code> ").text(env!("CARGO_PKG_VERSION")).tag(" of ");
-    page.text(&count(counts.ours, "line")).tag(" of vitals. Left out: ").number(counts.broken).tag(" broken, ");
-    page.number(counts.overlong).tag(" too long; passed over: ").number(counts.passed_over);
-    page.tag(" others. All times are the guest's clock, UTC.</p>\n</footer>\n</body>\n</html>\n");
 }

@@ -8,6 +8,7 @@ use crate::hub::diagnose::cause::Cause;
 use crate::hub::trail::stage::{JobResult, Polls};
 
 use super::counts::Quantiles;
+use super::course::Course;
 use super::walk::State;
 
 pub use make::of_fleet;
@@ -80,6 +81,8 @@ pub struct Figures {
     pub polling: usize,
     /// Stages that could not be placed.
     pub unplaced: u64,
+    /// How it went from step to step.
+    pub course: Course,
 }
 
 /// Jobs that were taken.

@@ -66,8 +66,10 @@ pub enum FleetFileError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        error: Box<toml::de::Error>,
+        /// The line, where that is known.
+        line: Option<usize>,
+        /// Why, in one line.
+        why: String,
     },
     /// What it says of a fleet makes no sense.
     Fleet {
@@ -82,7 +84,8 @@ impl fmt::Display for FleetFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { path, error } => write!(f, "{}: {error}", path.display()),
-            Self::Parse { path, error } => write!(f, "{}: {}", path.display(), error.to_string().trim_end()),
+            Self::Parse { path, line: Some(line), why } => write!(f, "{}: line {line}: {why}", path.display()),
+            Self::Parse { path, line: None, why } => write!(f, "{}: {why}", path.display()),
             Self::Fleet { path, why } => write!(f, "{}: {why}", path.display()),
         }
     }
@@ -101,8 +104,14 @@ impl FleetFile {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, FleetFileError> {
-        let file: Self = toml::from_str(text)
-            .map_err(|error| FleetFileError::Parse { path: path.to_owned(), error: Box::new(error) })?;
+        let file: Self = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            FleetFileError::Parse {
+                path: path.to_owned(),
+                line: before.map(|before| before.matches('\n').count() + 1),
+                why: error.message().lines().collect::<Vec<_>>().join(", "),
+            }
+        })?;
         match file.nonsense() {
             Some(why) => Err(FleetFileError::Fleet { path: path.to_owned(), why }),
             None => Ok(file),
@@ -186,7 +195,8 @@ mod tests {
             ("[[fleet]]\ntarget = \"x\"", "line 2"),
             ("[[fleet]]\ntarge = 1", "unknown field `targe`"),
             ("[[fleets]]", "unknown field `fleets`"),
-            ("[[fleet]", "line 1"),
+            ("[[fleet]", "line 1: "),
+            ("[[fleet]]\ntarget = 1\nthis is no TOML\n", "line 3: "),
             ("[[fleet]]\nreaper_interval = \"soon\"", "line 2"),
             ("[[fleet]]\nreaper_interval = []", "expected seconds"),
             ("[[fleet]]\nfleet = \"a\"\n[[fleet]]\nfleet = \"a\"", "is there twice"),
@@ -196,6 +206,7 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with("fleets.toml: ") && error.contains(says), "{text:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! All fleets at a time: who is a member of which, and what follows for each.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use crate::hub::trail::Runner;
@@ -64,14 +65,36 @@ pub struct Settings {
 /// Looks at all runners; `now_ms` is the clock. Fleets of the file are there also without a runner.
 #[must_use]
 pub fn look_at(runners: &[Runner], file: &FleetFile, settings: Settings, now_ms: i64) -> Seen {
-    let at_ms = settings.at_ms.or_else(|| latest(runners, now_ms)).unwrap_or(now_ms);
+    let at_ms = at_ms(runners, settings, now_ms);
+    fleets(runners.iter(), file, settings, at_ms)
+}
+
+/// The same of runners that nobody needs any more: each goes when it is seen.
+#[must_use]
+pub fn look_through(runners: Vec<Runner>, file: &FleetFile, settings: Settings, now_ms: i64) -> Seen {
+    let at_ms = at_ms(&runners, settings, now_ms);
+    fleets(runners.into_iter(), file, settings, at_ms)
+}
+
+/// The time that is looked at.
+fn at_ms(runners: &[Runner], settings: Settings, now_ms: i64) -> i64 {
+    settings.at_ms.or_else(|| latest(runners, now_ms)).unwrap_or(now_ms)
+}
+
+fn fleets<R: Borrow<Runner>>(
+    runners: impl ExactSizeIterator<Item = R>,
+    file: &FleetFile,
+    settings: Settings,
+    at_ms: i64,
+) -> Seen {
+    let count = runners.len();
     let clock = Clock { at_ms, forgiven_ms: settings.forgiven_ms };
     let window = Window {
         from_ms: at_ms.saturating_sub(settings.window_ms),
         to_ms: at_ms,
         long_ready_ms: settings.long_ready_ms,
     };
-    let members: Vec<Member> = runners.iter().filter_map(|runner| Member::of(runner, clock)).collect();
+    let members: Vec<Member> = runners.filter_map(|runner| Member::of(runner.borrow(), clock)).collect();
     let mut by_key: BTreeMap<Key, Vec<&Member>> = BTreeMap::new();
     for member in members.iter().filter(|member| member.heard_ms >= window.from_ms) {
         let key = Key { env: member.env.clone(), fleet: member.fleet.clone() };
@@ -82,7 +105,7 @@ pub fn look_at(runners: &[Runner], file: &FleetFile, settings: Settings, now_ms:
         by_key.entry(spec.key()).or_default();
     }
     let fleets = by_key.into_iter().map(|(key, members)| fleet(key, &members, file, window)).collect();
-    Seen { at_ms, fleets, left_out: runners.len().saturating_sub(seen) }
+    Seen { at_ms, fleets, left_out: count.saturating_sub(seen) }
 }
 
 fn fleet(key: Key, members: &[&Member], file: &FleetFile, window: Window) -> Fleet {

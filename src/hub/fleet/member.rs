@@ -12,10 +12,7 @@ use crate::hub::trail::stage::{Phase, Polls, Stage};
 use super::place::{self, Boot};
 use super::walk::{Job, Outcome, Span, State, Walk, WarmUp};
 
-/// A probe that has not written for so many of its intervals is silent.
-const INTERVALS: i64 = 5;
-
-/// No silence is shorter, ms: lines come late.
+/// No silence of a heartbeat is shorter, ms: lines come late.
 const SILENT_MS: i64 = 60_000;
 
 /// `ready` that was not told so many times is silence.
@@ -93,6 +90,7 @@ impl Member {
         let died_of = end(&mut walk, &boots, probe, heard_ms, clock, runner);
         let (state, since_ms) = walk.now?;
         walk.end_span(clock.at_ms);
+        walk.shrink();
         let first = walk.spans.first().map(|span| span.from_ms);
         let about = |get: fn(&Life) -> Option<&str>| latest(runner, get);
         Some(Self {
@@ -170,13 +168,13 @@ fn end(
         let goes_on = probe.filter(|probe| probe.stop.is_none() && probe.heard_ms >= since_ms + GOES_ON_MS);
         if let Some(probe) = goes_on {
             walk.was(State::Ready);
-            return silence(walk, allowed(probe.interval_ms), heard_ms, silent_ms, runner);
+            return silence(walk, clock::forgiven_ms(probe.interval_ms), heard_ms, silent_ms, runner);
         }
         return None;
     }
     if let Some(probe) = probe {
         return match probe.stop {
-            None => silence(walk, allowed(probe.interval_ms), heard_ms, silent_ms, runner),
+            None => silence(walk, clock::forgiven_ms(probe.interval_ms), heard_ms, silent_ms, runner),
             Some(code) if matches!(state, State::Claimed | State::Untold) => {
                 stopped(walk, (probe.heard_ms, clock.at_ms), code, runner)
             }
@@ -189,10 +187,6 @@ fn end(
         None => clock.forgiven_ms,
     };
     silence(walk, forgiven, heard_ms, silent_ms, runner)
-}
-
-fn allowed(interval_ms: i64) -> i64 {
-    (interval_ms * INTERVALS).max(SILENT_MS)
 }
 
 /// Who is silent for longer than is forgiven is lost from its last line on.

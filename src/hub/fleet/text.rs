@@ -8,8 +8,8 @@ use crate::hub::diagnose::units::{at, harmless, time};
 use super::counts::Quantiles;
 use super::figures::{Figures, Key};
 use super::look::{Fleet, Plan};
-use super::roll::{Figure, Roll};
-use super::sizing::{Advice, IDLE_PCT, Size};
+use super::roll::{Deficit, Figure, Roll};
+use super::sizing::{Advice, IDLE_PCT, Idle, Size};
 use super::walk::State;
 
 /// Writes the figures of a fleet.
@@ -56,38 +56,39 @@ pub fn write(fleet: &Fleet, look: Look, out: &mut impl Write) -> io::Result<()> 
 
 fn write_plan(plan: &Plan, out: &mut impl Write) -> io::Result<()> {
     if let Some(deficit) = &plan.deficit {
-        let says = format!(
-            "{} = max(0, min({} + {}, {}) - max({}, {}))",
-            deficit.deficit,
-            from(deficit.load),
-            deficit.floor,
-            deficit.target,
-            from(deficit.allocated),
-            from(deficit.load)
-        );
-        row(out, "deficit", &says)?;
+        row(out, "deficit", &self::deficit(deficit))?;
     }
-    let target = plan.spec.target.map_or_else(String::new, |target| format!(" (now {target})"));
-    let advice = match &plan.advice {
-        Advice::TooLittle(lacks) => format!("none: there are {}", lacks.join(", ")),
-        Advice::Size(of) => format!("target {}{target}: {}", of.target, size(of)),
-    };
-    row(out, "advice", &advice)?;
+    row(out, "advice", &advice(plan))?;
     if let Some(idle) = &plan.idle {
-        let saves = if idle.saves > 0 {
-            format!(
-                "; a target of {} saves {} members, {} member hours a day",
-                idle.enough,
-                idle.saves,
-                idle.saves * 24
-            )
-        } else {
-            format!("; {IDLE_PCT} % or less, nothing to save")
-        };
-        let share = format!("{}.{} %", idle.share_tenths / 10, idle.share_tenths % 10);
-        row(out, "idle", &format!("{} always, {share} of the target{saves}", idle.idle))?;
+        row(out, "idle", &self::idle(idle))?;
     }
     Ok(())
+}
+
+/// The warm deficit with the numbers put in.
+pub(super) fn deficit(of: &Deficit) -> String {
+    let (load, allocated) = (from(of.load), from(of.allocated));
+    format!("{} = max(0, min({load} + {}, {}) - max({allocated}, {load}))", of.deficit, of.floor, of.target)
+}
+
+/// The size that is advised with the numbers put in, or why there is none.
+pub(super) fn advice(plan: &Plan) -> String {
+    let target = plan.spec.target.map_or_else(String::new, |target| format!(" (now {target})"));
+    match &plan.advice {
+        Advice::TooLittle(lacks) => format!("none: there are {}", lacks.join(", ")),
+        Advice::Size(of) => format!("target {}{target}: {}", of.target, size(of)),
+    }
+}
+
+/// What is always idle, and what that could save.
+pub(super) fn idle(of: &Idle) -> String {
+    let saves = if of.saves > 0 {
+        format!("; a target of {} saves {} members, {} member hours a day", of.enough, of.saves, of.saves * 24)
+    } else {
+        format!("; {IDLE_PCT} % or less, nothing to save")
+    };
+    let share = format!("{}.{} %", of.share_tenths / 10, of.share_tenths % 10);
+    format!("{} always, {share} of the target{saves}", of.idle)
 }
 
 fn row(out: &mut impl Write, what: &str, says: &str) -> io::Result<()> {
@@ -115,7 +116,7 @@ fn members(figures: &Figures) -> String {
     list(State::ALL.iter().filter_map(word))
 }
 
-fn claims(figures: &Figures) -> String {
+pub(super) fn claims(figures: &Figures) -> String {
     let claims = &figures.claims;
     let mean = claims.mean_hundredths.map_or_else(String::new, |mean| format!(", {} a minute", hundredths(mean)));
     let peak =
@@ -138,7 +139,7 @@ fn warm_ups(figures: &Figures) -> String {
     )
 }
 
-fn waits(figures: &Figures) -> String {
+pub(super) fn waits(figures: &Figures) -> String {
     let waits = &figures.waits;
     match &waits.known {
         None if waits.untold == 0 => "none".to_owned(),
@@ -156,7 +157,7 @@ fn waits(figures: &Figures) -> String {
     }
 }
 
-fn supply(figures: &Figures) -> String {
+pub(super) fn supply(figures: &Figures) -> String {
     let supply = &figures.supply;
     if supply.from_ms.is_none() {
         return "none was".to_owned();
@@ -201,7 +202,7 @@ fn images(figures: &Figures) -> String {
     list(figures.images.iter().map(image))
 }
 
-fn roll(roll: &Roll) -> String {
+pub(super) fn roll(roll: &Roll) -> String {
     let image = harmless(&roll.image);
     let which = if roll.is_image_estimated { " (that of the newest, an estimate)" } else { "" };
     let told = roll.current + roll.stale;
@@ -223,7 +224,7 @@ fn roll(roll: &Roll) -> String {
 }
 
 /// An estimate says so.
-fn from(figure: Figure) -> String {
+pub(super) fn from(figure: Figure) -> String {
     if figure.is_estimate() { format!("{} (estimate)", figure.value()) } else { figure.value().to_string() }
 }
 
@@ -243,7 +244,7 @@ fn size(of: &Size) -> String {
     says
 }
 
-fn polls(figures: &Figures) -> String {
+pub(super) fn polls(figures: &Figures) -> String {
     let polls = &figures.polls;
     let names = super::json::POLLS.iter().zip(polls.counts).filter(|(_, count)| *count > 0);
     let mean = polls.sum_ms / polls.total().max(1);
@@ -255,7 +256,7 @@ fn polls(figures: &Figures) -> String {
     )
 }
 
-fn list(words: impl Iterator<Item = String>) -> String {
+pub(super) fn list(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
@@ -269,7 +270,7 @@ pub(super) fn hundredths(value: i64) -> String {
 }
 
 /// `12.5 %`.
-fn share(part: usize, of: usize) -> String {
+pub(super) fn share(part: usize, of: usize) -> String {
     let tenths = (part * 1000).checked_div(of).unwrap_or(0);
     format!("{}.{} %", tenths / 10, tenths % 10)
 }

@@ -279,6 +279,13 @@ impl Walk {
         }
     }
 
+    /// Keeps no room for more: members are many, and most have had one life.
+    pub(super) fn shrink(&mut self) {
+        self.spans.shrink_to_fit();
+        self.jobs.shrink_to_fit();
+        self.warm_ups.shrink_to_fit();
+    }
+
     /// What it is.
     pub(super) fn state(&self) -> Option<State> {
         self.now.map(|(state, _)| state)

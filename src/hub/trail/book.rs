@@ -11,6 +11,7 @@ use crate::line::scan::{Found, Scanner};
 use crate::line::{Line, RunId, field};
 
 use super::crowd::Crowds;
+use super::done;
 use super::film::Film;
 use super::join::{self, Twins};
 use super::life::Life;
@@ -271,6 +272,9 @@ impl Book {
 
     fn life(&mut self, origin: Origin, name: &str, run: RunId, mark: Mark) -> &mut Life {
         self.counts.ours += 1;
+        if self.keeps_stages && self.counts.ours.is_multiple_of(done::EVERY) {
+            done::let_go(&mut self.lives);
+        }
         let name = text::cut(name, field::RUNNER_NAME);
         let name = if name.is_empty() { 0 } else { self.names.number(name) };
         let mut writer = Writer { origin, name, run, twin: 0 };
@@ -305,6 +309,9 @@ impl Book {
     pub(super) fn thin_out(&mut self, one_more: Option<Writer>) {
         // A fleet's figures are of all runs, also where many guests have one name.
         if self.keeps_stages {
+            if one_more.is_none() {
+                done::let_go(&mut self.lives);
+            }
             return;
         }
         let Self { lives, twins, crowds, .. } = self;

@@ -50,6 +50,8 @@ pub struct Life {
     pub kills: [Option<Moved>; KILLS.len()],
     /// How often the guest's clock was set.
     pub set: Set,
+    /// It is over and well: its samples say nothing that is asked for, and are not kept.
+    pub(super) is_done: bool,
     seen: SeenSeqs,
     came: Came,
     odd: Option<Box<Odd>>,
@@ -89,6 +91,7 @@ impl Life {
             happenings: Vec::new(),
             stages: None,
             kills: [None; KILLS.len()],
+            is_done: false,
             seen: SeenSeqs::default(),
             set: Set::default(),
             came: Came::default(),
@@ -100,7 +103,9 @@ impl Life {
 
     /// Takes a sample.
     pub fn sample(&mut self, sample: &Slice) {
-        if !self.note(sample.mark) {
+        // One that goes on behind its last word is not over: somebody else wrote that.
+        self.is_done &= sample.mark.seq < self.last.seq;
+        if !self.note(sample.mark) || self.is_done {
             return;
         }
         self.keep_kills(KILLS.map(|count| Some(Moved::at(sample.mark, sample.high(count)?))), sample.mark);

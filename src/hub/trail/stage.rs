@@ -142,6 +142,12 @@ impl Stages {
         all
     }
 
+    /// Whether a boot was told to have ended.
+    pub(super) fn has_ended(&self, boot_id: &str) -> bool {
+        let boot = number((boot_id, 1));
+        self.all.iter().any(|stage| stage.phase == Phase::Ended && stage.boot == boot)
+    }
+
     /// What came of all polls.
     #[must_use]
     pub fn polls(&self) -> Polls {

@@ -4,6 +4,7 @@ use crate::hub::trail::film::Reel;
 use crate::hub::trail::film::view::{Scale, Track, View};
 
 use super::curve::{Curve, Look};
+use super::frame::Chart;
 use super::ticks::Unit;
 
 /// What a guest says of what it can tell.
@@ -17,16 +18,6 @@ pub(super) struct Tells {
     pub(super) throttling: bool,
     /// Time between two due samples.
     pub(super) interval_ms: i64,
-}
-
-/// A chart.
-#[derive(Clone, Debug)]
-pub(super) struct Chart {
-    pub(super) title: &'static str,
-    pub(super) unit: Unit,
-    pub(super) curves: Vec<Curve>,
-    /// What its curves are, and what is not told.
-    pub(super) notes: Vec<String>,
 }
 
 /// All charts of a view, in their order. One without a curve says in its notes why.

@@ -8,9 +8,10 @@ use super::super::evidence::Ending;
 use super::super::text;
 use super::super::units::{count, time};
 use super::super::verdict::{Hue, Other, Said, Verdict};
-use super::charts::{self, Chart};
+use super::charts;
+use super::frame::{self, Numbers};
 use super::markup::Markup;
-use super::svg::{self, Death, Numbers};
+use super::svg::{self, Death};
 use super::{Part, raw, ticks};
 
 /// The section of a runner, the `nth` of the page.
@@ -196,24 +197,9 @@ fn drawings(html: &mut Markup, part: &Part, view: &View, death: Death, extent: E
         None => html.tag("<p class=\"untold\">Events: none.</p>\n"),
     };
     for chart in charts::charts(view, &part.reel, &part.tells) {
-        figure(html, &chart, view, death, numbers);
+        let drawing = (!chart.curves.is_empty()).then(|| svg::chart(&chart, view, death, numbers.next()));
+        frame::figure(html, &chart, drawing.as_ref());
     }
-}
-
-fn figure(html: &mut Markup, chart: &Chart, view: &View, death: Death, numbers: &mut Numbers) {
-    html.tag("<figure>\n<figcaption>").tag(chart.title).tag(" <span class=\"note\">");
-    html.text(&chart.notes.join("; ")).tag("</span></figcaption>\n");
-    if !chart.curves.is_empty() {
-        html.tag("<div class=\"chart\">").add(&svg::chart(chart, view, death, numbers.next())).tag("</div>\n");
-        // Where a screen is too narrow for the labels beside the curves.
-        html.tag("<p class=\"legend note\" aria-hidden=\"true\">");
-        for curve in &chart.curves {
-            html.tag("<span><span class=\"key ").tag(svg::class(curve.look)).tag("\"></span>");
-            html.text(&svg::label(chart, curve)).tag("</span> ");
-        }
-        html.tag("</p>\n");
-    }
-    html.tag("</figure>\n");
 }
 
 fn ruled_out(html: &mut Markup, others: &[Other]) {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _, Write as _};
 
-use super::PageError;
+use super::sheet::PageError;
 
 /// How many names are tried.
 const NAMES: u32 = 100;

@@ -1,35 +1,18 @@
-//! A chart as SVG: frame, marks, curves, the label of each curve beside its end.
-//!
-//! All lengths are whole tenths, so that the same trail gives the same bytes. Each drawing has a title and a description in words.
+//! A run's charts as SVG, in a [`super::frame`]: what happened is marked, and the end is shaded.
 
 use crate::hub::trail::film::view::{Axis, Lane, View};
 
-use super::charts::Chart;
-use super::curve::{Curve, Look};
+use super::frame::{
+    BELOW, BOTTOM, Chart, LABELS, LEFT, RIGHT, TOP, along, description, grid, labels, line, open, stroke, text, x,
+};
 use super::markup::Markup;
-use super::ticks;
 
-/// Left and right end of what is drawn in, tenths.
-const LEFT: i64 = 700;
-const RIGHT: i64 = 6900;
-/// Where labels begin.
-const LABELS: i64 = 7020;
-/// Top and bottom of a chart.
-const TOP: i64 = 310;
-const BOTTOM: i64 = 1710;
 /// Where what is marked has its name: above that, or above the name of something else.
 const NAMES: [i64; 2] = [TOP - 50, TOP - 190];
-/// The height of a lane of events, and of the axis below everything.
+/// The height of a lane of events.
 const LANE: i64 = 180;
-const BELOW: i64 = 220;
-/// How close labels can be.
-const LABEL: i64 = 160;
 /// The width of a letter, about.
 const LETTER: i64 = 75;
-/// A curve of so few spots has a dot at each.
-const DOTTED: usize = 80;
-/// One of so many is drawn thin, or it would be an area.
-const DENSE: usize = 600;
 
 /// The end of the runner on an axis.
 #[derive(Clone, Copy, Debug)]
@@ -42,40 +25,19 @@ pub(super) struct Death {
     pub(super) label: &'static str,
 }
 
-/// Names of the drawings of a page: each its own number.
-#[derive(Debug, Default)]
-pub(super) struct Numbers(u32);
-
-impl Numbers {
-    pub(super) fn next(&mut self) -> u32 {
-        self.0 += 1;
-        self.0
-    }
-}
-
 /// Draws a chart that has curves.
 pub(super) fn chart(chart: &Chart, view: &View, death: Death, number: u32) -> Markup {
     let highest = chart.curves.iter().map(|curve| curve.highest).max().unwrap_or(1);
     let (top, step) = chart.unit.scale(highest);
     let mut svg = open(BOTTOM + BELOW, number, chart.title, &description(chart, &view.axis));
-    let y = |value: i64| {
-        let share = i128::from(value.clamp(0, top)) * i128::from(BOTTOM - TOP) / i128::from(top.max(1));
-        BOTTOM - i64::try_from(share).unwrap_or(0)
-    };
     shade(&mut svg, &view.axis, death, BOTTOM);
-    for nth in 0..=8 {
-        let value = step * nth;
-        if value <= top {
-            line(&mut svg, "<path class=\"grid\" d=\"M", (LEFT, y(value)), (RIGHT, y(value)));
-            text(&mut svg, "<text class=\"end\" x=\"", LEFT - 60, y(value) + 40, &chart.unit.tick(value));
-        }
-    }
+    grid(&mut svg, chart.unit, (top, step));
     along(&mut svg, &view.axis, BOTTOM);
     events(&mut svg, view, death);
     for curve in &chart.curves {
-        stroke(&mut svg, curve, &view.axis, y);
+        stroke(&mut svg, curve, &view.axis, top);
     }
-    labels(&mut svg, chart, y);
+    labels(&mut svg, chart, top);
     svg.tag("</svg>\n");
     svg
 }
@@ -122,28 +84,6 @@ const fn name(lane: Lane) -> &'static str {
     }
 }
 
-fn open(height: i64, number: u32, title: &str, description: &str) -> Markup {
-    let mut svg = Markup::default();
-    svg.tag("<svg role=\"img\" viewBox=\"0 0 960 ").tenths(height).tag("\" aria-labelledby=\"t");
-    svg.number(number).tag(" d").number(number).tag("\"><title id=\"t").number(number).tag("\">");
-    svg.text(title).tag("</title><desc id=\"d").number(number).tag("\">").text(description).tag("</desc>\n");
-    svg
-}
-
-/// What a chart shows, in words.
-fn description(chart: &Chart, axis: &Axis) -> String {
-    let of = |curve: &Curve| {
-        let [lowest, highest, last] = [curve.lowest, curve.highest, curve.last].map(|value| chart.unit.figure(value));
-        format!("{}: lowest {lowest}, highest {highest}, last {last}", curve.name)
-    };
-    let curves: Vec<String> = chart.curves.iter().map(of).collect();
-    format!("{}. {}", curves.join("; "), ticks::caption(axis))
-}
-
-fn x(axis: &Axis, position: i64) -> Option<i64> {
-    Some(LEFT + axis.part(position, RIGHT - LEFT)?)
-}
-
 /// The time in which it died, shaded and named.
 fn shade(svg: &mut Markup, axis: &Axis, death: Death, bottom: i64) {
     let Some((from, to)) = x(axis, death.from).zip(x(axis, death.to)) else { return };
@@ -153,17 +93,6 @@ fn shade(svg: &mut Markup, axis: &Axis, death: Death, bottom: i64) {
     svg.tag("\" width=\"").tenths(width).tag("\" height=\"").tenths(bottom - TOP).tag("\"/>");
     line(svg, "<path class=\"died\" d=\"M", (from, TOP - 20), (from, bottom));
     text(svg, "<text class=\"end died\" x=\"", from + width, NAMES.first().copied().unwrap_or(TOP), death.label);
-}
-
-/// The axis below.
-fn along(svg: &mut Markup, axis: &Axis, bottom: i64) {
-    line(svg, "<path class=\"axis\" d=\"M", (LEFT, bottom), (RIGHT, bottom));
-    for (position, label) in ticks::along(axis) {
-        if let Some(x) = x(axis, position) {
-            line(svg, "<path class=\"grid\" d=\"M", (x, TOP), (x, bottom + 40));
-            text(svg, "<text class=\"middle\" x=\"", x, bottom + 170, &label);
-        }
-    }
 }
 
 /// What happened, as dashed lines through the chart; pressure is often told and has ticks along its top.
@@ -194,78 +123,4 @@ fn events(svg: &mut Markup, view: &View, death: Death) {
         }
         svg.tag("\"/>");
     }
-}
-
-fn stroke(svg: &mut Markup, curve: &Curve, axis: &Axis, y: impl Fn(i64) -> i64) {
-    svg.tag("<path class=\"curve ").tag(class(curve.look));
-    svg.tag(if curve.spots() > DENSE { " dense\" d=\"" } else { "\" d=\"" });
-    for stroke in &curve.strokes {
-        let mut begin = "M";
-        for spot in stroke {
-            if let Some(x) = x(axis, spot.position) {
-                svg.tag(begin).tenths(x).tag(",").tenths(y(spot.value));
-                begin = "L";
-            }
-        }
-    }
-    svg.tag("\"/>");
-    if curve.spots() <= DOTTED && curve.look != Look::Limit {
-        for spot in curve.strokes.iter().flatten() {
-            if let Some(x) = x(axis, spot.position) {
-                svg.tag("<circle class=\"").tag(class(curve.look)).tag("\" cx=\"").tenths(x);
-                svg.tag("\" cy=\"").tenths(y(spot.value)).tag("\" r=\"2\"/>");
-            }
-        }
-    }
-}
-
-/// Beside the end of each curve what it is, and its figures; pushed apart where they would meet.
-fn labels(svg: &mut Markup, chart: &Chart, y: impl Fn(i64) -> i64) {
-    let mut curves: Vec<&Curve> = chart.curves.iter().collect();
-    curves.sort_by_key(|curve| y(curve.last));
-    let mut places: Vec<i64> = Vec::new();
-    for curve in &curves {
-        let lowest = places.last().map_or(TOP, |last| last + LABEL);
-        places.push(y(curve.last).max(lowest));
-    }
-    // What was pushed out of the bottom pushes back.
-    let mut highest = BOTTOM;
-    for place in places.iter_mut().rev() {
-        *place = (*place).min(highest);
-        highest = *place - LABEL;
-    }
-    for (curve, place) in curves.into_iter().zip(places) {
-        svg.tag("<path class=\"beside curve ")
-            .tag(class(curve.look))
-            .tag("\" d=\"M")
-            .tenths(RIGHT + 40)
-            .tag(",")
-            .tenths(place);
-        svg.tag("h24\"/>");
-        text(svg, "<text class=\"beside\" x=\"", LABELS + 200, place + 40, &label(chart, curve));
-    }
-}
-
-/// A curve's name and figures.
-pub(super) fn label(chart: &Chart, curve: &Curve) -> String {
-    let [last, highest] = [curve.last, curve.highest].map(|value| chart.unit.figure(value));
-    let peak = if last == highest { String::new() } else { format!(", peak {highest}") };
-    format!("{} {last}{peak}", curve.name)
-}
-
-pub(super) const fn class(look: Look) -> &'static str {
-    match look {
-        Look::First => "c1",
-        Look::Second => "c2",
-        Look::Third => "c3",
-        Look::Limit => "limit",
-    }
-}
-
-fn line(svg: &mut Markup, open: &'static str, from: (i64, i64), to: (i64, i64)) {
-    svg.tag(open).tenths(from.0).tag(",").tenths(from.1).tag("L").tenths(to.0).tag(",").tenths(to.1).tag("\"/>");
-}
-
-fn text(svg: &mut Markup, open: &'static str, x: i64, y: i64, text: &str) {
-    svg.tag(open).tenths(x).tag("\" y=\"").tenths(y).tag("\">").text(text).tag("</text>\n");
 }

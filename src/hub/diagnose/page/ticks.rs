@@ -6,13 +6,15 @@ use super::super::units::at;
 
 /// What a chart's figures are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(in crate::hub) enum Unit {
     /// Tenths of a per cent, drawn from 0 to 100.
     Percent,
     /// KiB.
     Kib,
     /// Milliseconds.
     Ms,
+    /// So many things.
+    Count,
 }
 
 /// The most that is drawn of any figure: forged ones are larger than any machine.
@@ -20,30 +22,33 @@ const HIGHEST: i64 = 1 << 50;
 
 impl Unit {
     /// The top of an axis that holds this figure, and the step of its marks.
-    pub(super) fn scale(self, highest: i64) -> (i64, i64) {
+    pub(in crate::hub) fn scale(self, highest: i64) -> (i64, i64) {
         let highest = highest.clamp(1, HIGHEST);
         match self {
             Self::Percent => (highest.max(1000), highest.max(1000) / 4),
             Self::Kib => up_to(highest, powers_of_two()),
             Self::Ms => up_to(highest.max(10), one_two_five()),
+            Self::Count => up_to(highest.max(4), one_two_five()),
         }
     }
 
     /// A figure beside its mark.
-    pub(super) fn tick(self, value: i64) -> String {
+    pub(in crate::hub) fn tick(self, value: i64) -> String {
         match self {
             Self::Percent => format!("{} %", value / 10),
             Self::Kib => kib(value),
             Self::Ms => ms(value),
+            Self::Count => value.to_string(),
         }
     }
 
     /// A figure in a text.
-    pub(super) fn figure(self, value: i64) -> String {
+    pub(in crate::hub) fn figure(self, value: i64) -> String {
         match self {
             Self::Percent => super::super::units::pct(value),
             Self::Kib => super::super::units::size(value),
             Self::Ms => super::super::units::time(value),
+            Self::Count => value.to_string(),
         }
     }
 }
@@ -115,7 +120,7 @@ const TIME_STEPS_MS: [i64; 24] = [
 const ALONG: i64 = 7;
 
 /// Where on an axis marks stand, with what they say.
-pub(super) fn along(axis: &Axis) -> Vec<(i64, String)> {
+pub(in crate::hub) fn along(axis: &Axis) -> Vec<(i64, String)> {
     let span = axis.to.saturating_sub(axis.from).max(1);
     let fits = |step: &i64| span / step <= ALONG;
     let step = match axis.scale {
@@ -151,7 +156,7 @@ fn label(axis: &Axis, mark: i64, step: i64) -> String {
 }
 
 /// What an axis counts, in words.
-pub(super) fn caption(axis: &Axis) -> String {
+pub(in crate::hub) fn caption(axis: &Axis) -> String {
     match axis.scale {
         Scale::Lines => "lines of the run: its clock is of no use".to_owned(),
         Scale::Time => {
@@ -196,6 +201,7 @@ mod tests {
         assert_eq!(Unit::Percent.scale(3), (1000, 250));
         assert_eq!(Unit::Kib.scale(223_620), (234_802, 65_536));
         assert_eq!(Unit::Ms.scale(9), (11, 5));
+        assert_eq!([Unit::Count.scale(0), Unit::Count.scale(7)], [(5, 1), (8, 2)]);
         assert_eq!([Unit::Kib.tick(65_536), Unit::Kib.tick(0), Unit::Ms.tick(1500)], ["64 MiB", "0", "1.5 s"]);
     }
 
@@ -211,7 +217,7 @@ mod tests {
 
         #[test]
         fn any_figure_has_its_axis(value: i64) {
-            for unit in [Unit::Percent, Unit::Kib, Unit::Ms] {
+            for unit in [Unit::Percent, Unit::Kib, Unit::Ms, Unit::Count] {
                 let (top, step) = unit.scale(value);
                 prop_assert!(step > 0 && top / step <= 8 && top >= value.min(HIGHEST));
                 unit.tick(top);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::hub::trail::stage::Polls;
 
 use super::super::counts::{Quantiles, Timeline, most_within};
+use super::super::course::{self, Course};
 use super::super::member::Member;
 use super::super::walk::{Job, Outcome, State};
 use super::{BURST_MS, COLD_MS, Claims, Figures, Jobs, Key, STUCK_MS, Supply, Waits, WarmUps, Window};
@@ -59,6 +60,11 @@ pub fn of_fleet(key: Key, members: &[&Member], window: Window) -> Figures {
     claims.sort_by_key(|claim| claim.claimed_ms);
     let claiming = |member: &&&Member| member.jobs.iter().any(|job| job.claimed_ms.is_some_and(is_in));
     let alive = || members.iter().filter(|member| member.state.is_alive());
+    let over_time = course::Members {
+        ready: over_time(members, &[State::Ready]),
+        warming: over_time(members, &[State::Warming]),
+        claimed: over_time(members, &[State::Claimed]),
+    };
     Figures {
         from_ms: span.from_ms,
         to_ms,
@@ -69,7 +75,8 @@ pub fn of_fleet(key: Key, members: &[&Member], window: Window) -> Figures {
         claims: claims_of(&claims, members.iter().filter(claiming).count(), span),
         warm_ups: warm_ups(members, is_in),
         waits: waits(&claims),
-        supply: supply(members, &claims, span),
+        supply: supply(members, &claims, &over_time.ready, span),
+        course: course(&claims, &over_time, span),
         jobs: jobs(members, is_in),
         deaths,
         images: images(alive().map(|member| member.image.clone())),
@@ -128,18 +135,27 @@ fn waits(claims: &[Claim]) -> Waits {
     }
 }
 
-fn supply(members: &[&Member], claims: &[Claim], span: Window) -> Supply {
-    let of = |states: &'static [State]| {
-        let spans = members.iter().flat_map(|member| &member.spans).filter(|one| states.contains(&one.state));
-        Timeline::of(spans.map(|one| (one.from_ms, one.to_ms)))
-    };
-    let (ready, free) = (of(&[State::Ready]), of(&[State::Ready, State::Warming]));
+/// How many members were in one of these states when.
+fn over_time(members: &[&Member], states: &[State]) -> Timeline {
+    let spans = members.iter().flat_map(|member| &member.spans).filter(|one| states.contains(&one.state));
+    Timeline::of(spans.map(|one| (one.from_ms, one.to_ms)))
+}
+
+fn course(claims: &[Claim], members: &course::Members, span: Window) -> Course {
+    let found_none = |claim: &&Claim| is_unmet(claim, &members.ready) || seems_unmet(claim, &members.ready);
+    let times: Vec<i64> = claims.iter().map(|claim| claim.claimed_ms).collect();
+    let unmet: Vec<i64> = claims.iter().filter(found_none).map(|claim| claim.claimed_ms).collect();
+    Course::of((span.from_ms, span.to_ms), members, &times, &unmet)
+}
+
+fn supply(members: &[&Member], claims: &[Claim], ready: &Timeline, span: Window) -> Supply {
+    let free = over_time(members, &[State::Ready, State::Warming]);
     let first = ready.stretches(span.from_ms, span.to_ms).find(|(_, _, count)| *count > 0).map(|(from, _, _)| from);
     let from_ms = first.unwrap_or(span.to_ms);
     let mut gaps = ready.gaps(from_ms, span.to_ms);
     gaps.retain(|(_, ms)| *ms >= DRY_MS);
-    let unmet: Vec<i64> = claims.iter().filter(|claim| is_unmet(claim, &ready)).map(Claim::asked_ms).collect();
-    let estimated: Vec<i64> = claims.iter().filter(|claim| seems_unmet(claim, &ready)).map(Claim::asked_ms).collect();
+    let unmet: Vec<i64> = claims.iter().filter(|claim| is_unmet(claim, ready)).map(Claim::asked_ms).collect();
+    let estimated: Vec<i64> = claims.iter().filter(|claim| seems_unmet(claim, ready)).map(Claim::asked_ms).collect();
     let asked = asked(claims);
     Supply {
         from_ms: first,
