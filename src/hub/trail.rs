@@ -12,6 +12,7 @@ mod crowd;
 pub mod entry;
 pub mod film;
 pub mod happening;
+pub mod heard;
 mod join;
 pub mod life;
 pub mod loki;

@@ -351,7 +351,7 @@ impl About {
         Some(boot_ms.saturating_add(kernel_ms) >= start_ms.saturating_sub(CLOCKS_MS))
     }
 
-    fn start(&mut self, mark: Mark, line: &Line<'_>) {
+    pub(super) fn start(&mut self, mark: Mark, line: &Line<'_>) {
         self.about(line);
         self.has_start = true;
         self.cpus = line.scaled(field::GUEST_CPUS);
@@ -362,7 +362,7 @@ impl About {
         self.is_oom_group = line.scaled(field::MEM_OOM_GROUP) == Some(1);
     }
 
-    fn about(&mut self, line: &Line<'_>) {
+    pub(super) fn about(&mut self, line: &Line<'_>) {
         let told = |own: &mut Option<Box<str>>, of| {
             if let Some(told) = text::of(line, of) {
                 *own = Some(told.into());
