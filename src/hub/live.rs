@@ -115,6 +115,14 @@ impl Live {
         is_more
     }
 
+    /// Takes a changed fleet file.
+    pub fn take_file(&mut self, file: FleetFile) {
+        for spec in &file.fleets {
+            self.fleets.entry(Arc::new(spec.key())).or_default();
+        }
+        self.file = file;
+    }
+
     /// What is now.
     #[must_use]
     pub fn now(&self, now_ms: i64) -> Now {

@@ -14,6 +14,7 @@
 mod bounds;
 mod client;
 mod clients;
+mod fleets;
 mod hanging;
 mod hub;
 mod life;

@@ -52,6 +52,9 @@ pub struct Args {
     /// How long a day's files are kept below --dir, as 14d or 12h
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_time, requires = "dir")]
     dir_max_age: Duration,
+    /// What guests cannot know of their fleets, a TOML file: targets, floors, images; docs/FLEET.md
+    #[arg(long, value_name = "FILE")]
+    fleet_file: Option<PathBuf>,
     #[command(flatten)]
     loki: LokiArgs,
     /// Certificates to trust in place of the system's, PEM: of Loki, and of the URL of a key set
@@ -95,6 +98,8 @@ pub struct Config {
     pub env: Option<String>,
     /// The ways out, at least one.
     pub outs: Vec<OutMode>,
+    /// What guests cannot know of their fleets.
+    pub fleet_file: Option<PathBuf>,
     /// Whom the hub itself trusts, in place of the system's roots.
     pub ca_file: Option<PathBuf>,
     /// Certificate and key.
@@ -166,6 +171,7 @@ impl Config {
             auth,
             env: args.env,
             outs: stdout.into_iter().chain(dir).chain(loki).collect(),
+            fleet_file: args.fleet_file,
             ca_file: args.ca_file,
             tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
             max_connections: args.max_connections,

@@ -130,13 +130,14 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 
 /// Brings lines out in a task of its own: it goes on when the request gives up, or nobody would know what is out.
 async fn place(hub: &Arc<Hub>, turn: Turn, sorted: Sorted, held: Held) -> Result<Answer, Answer> {
-    let Sorted { good, bad, more_bad } = sorted;
+    let Sorted { good, bad, more_bad, events } = sorted;
     let taken = good.len();
     // Bad ones too: reading them has cost as much.
     turn.charge(taken + bad.len() + more_bad, hub.pace, hub.clock()).map_err(|too_much| {
         hub.metrics.lines(LineResult::TooMuch, taken);
         Answer::TooMuch(too_much)
     })?;
+    hub.fleets.take(&good, &events, SystemTime::now());
     if taken > 0 {
         let task = tokio::spawn(bring_out(Arc::clone(hub), turn, good, held));
         let brought = tokio::time::timeout(OUT_PATIENCE, task).await;
