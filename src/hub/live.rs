@@ -6,6 +6,7 @@
 
 pub mod now;
 pub mod one;
+pub mod page;
 pub mod tally;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,7 +16,7 @@ use crate::hub::fleet::figures::Key;
 use crate::hub::fleet::file::FleetFile;
 use crate::line::Line;
 
-use now::{FleetNow, Now};
+use now::{FleetNow, Named, Now};
 use one::{One, Sample};
 use tally::Tally;
 
@@ -140,6 +141,28 @@ impl Live {
             left_out: self.left_out,
             fleets: by_key.into_iter().map(fleet).collect(),
         }
+    }
+
+    /// Members of each fleet by name: those that are lost or warm up for too long first, then those that are what they are the longest;
+    /// at most so many of each.
+    #[must_use]
+    pub fn named(&self, now_ms: i64, most: usize) -> BTreeMap<Key, Vec<Named>> {
+        let mut by_key: BTreeMap<Key, Vec<&One>> = BTreeMap::new();
+        for one in self.members.values() {
+            by_key.entry((*one.key).clone()).or_default().push(one);
+        }
+        let named = |mut ones: Vec<&One>| {
+            ones.sort_by_cached_key(|one| (!one.is_trouble(now_ms), one.is.since_ms, one.name().to_owned()));
+            ones.truncate(most);
+            let named = |one: &&One| Named {
+                name: one.name().to_owned(),
+                state: one.state(),
+                since_ms: one.is.since_ms,
+                is_trouble: one.is_trouble(now_ms),
+            };
+            ones.iter().map(named).collect()
+        };
+        by_key.into_iter().map(|(key, ones)| (key, named(ones))).collect()
     }
 
     /// Whether a runner is a member.

@@ -3,6 +3,8 @@
 //! | | |
 //! | --- | --- |
 //! | `POST /api/internal/runners/vitals` | lines; `docs/LINE.md` has the answers |
+//! | `GET /fleet` | what fleets are now |
+//! | `GET /runners/ID` | what a runner died of, from the files |
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /healthz` | 200 while it runs |
 //! | `GET /readyz` | 200 while lines can go out; 503 says why not |
@@ -34,6 +36,7 @@ pub mod log;
 pub mod metrics;
 pub mod out;
 pub mod pace;
+pub mod pages;
 mod refusals;
 pub mod reload;
 pub mod runners;
@@ -47,6 +50,7 @@ use budget::Budget;
 use config::Config;
 use fleets::Fleets;
 use metrics::{Metrics, Now};
+use pages::Pages;
 use refusals::Refusals;
 use reload::{Look, Watched};
 use runners::{Pace, Runners};
@@ -70,6 +74,7 @@ pub struct Hub {
     budget: Budget,
     metrics: Arc<Metrics>,
     fleets: Arc<Fleets>,
+    pages: Pages,
     began: Instant,
     refusals: Refusals,
     is_draining: AtomicBool,
@@ -139,7 +144,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
 
 /// What the main port serves; without metrics and health where those have a port of their own.
 fn main_routes(hub: &Arc<Hub>, path: &str, has_side: Side) -> Router {
-    let vitals = Router::new().route(path, post(ingest::post)).with_state(Arc::clone(hub));
+    let vitals = Router::new().route(path, post(ingest::post)).with_state(Arc::clone(hub)).merge(pages::routes(hub));
     match has_side {
         Side::Own => vitals,
         Side::Shared => vitals.merge(side_routes(hub)),

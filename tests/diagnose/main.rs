@@ -18,6 +18,9 @@ mod probe;
 
 mod alive;
 mod blame;
+#[path = "../support/browser.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod browser;
 mod chromium;
 mod documents;
 mod hostile;

@@ -12,6 +12,9 @@
 #[path = "../../benches/hub/bounds.rs"]
 #[allow(dead_code, reason = "what the bench uses of it")]
 mod bounds;
+#[path = "../support/browser.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod browser;
 mod client;
 mod clients;
 mod fleets;
@@ -20,6 +23,7 @@ mod hub;
 mod life;
 mod lines;
 mod outs;
+mod pages;
 #[path = "../support/hub.rs"]
 #[allow(dead_code, reason = "what others use of it")]
 mod running;

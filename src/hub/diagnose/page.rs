@@ -15,7 +15,7 @@ mod charts;
 mod curve;
 mod draft;
 mod index;
-mod markup;
+pub(crate) mod markup;
 mod raw;
 mod section;
 pub(super) mod spool;
@@ -40,10 +40,10 @@ use svg::Numbers;
 /// How many runners have a section each.
 pub(super) const SECTIONS: usize = 12;
 
-const STYLE: &str = include_str!("page/page.css");
+pub(crate) const STYLE: &str = include_str!("page/page.css");
 
 /// How a page begins.
-const BEGIN: &str = "<!doctype html>\n";
+pub(crate) const BEGIN: &str = "<!doctype html>\n";
 
 /// Whether nothing is lost when a page is written there: there is none yet, an older one, or nothing that could be lost.
 pub(super) fn may_be_replaced(path: &Path) -> bool {
@@ -147,7 +147,8 @@ impl Page {
         written.map_err(|error| PageError::Written(path.to_owned(), error))
     }
 
-    fn html(mut self, film: Film, read: &Read, out: &mut impl Write) -> io::Result<()> {
+    /// Writes the page.
+    pub(super) fn html(mut self, film: Film, read: &Read, out: &mut impl Write) -> io::Result<()> {
         for (part, reel) in self.parts.iter_mut().zip(film.reels) {
             part.reel = reel;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::hub::fleet::figures::{Key, STUCK_MS};
+use crate::hub::fleet::figures::Key;
 use crate::hub::fleet::file::Spec;
 use crate::hub::fleet::roll::{self, Deficit, Figure};
 use crate::hub::fleet::walk::State;
@@ -23,6 +23,19 @@ pub struct Now {
     pub fleets: Vec<FleetNow>,
 }
 
+/// A member by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What it is called.
+    pub name: String,
+    /// What it is.
+    pub state: State,
+    /// Since when, ms since 1970.
+    pub since_ms: i64,
+    /// It is lost, or warms up for over ten minutes.
+    pub is_trouble: bool,
+}
+
 /// A fleet.
 #[derive(Clone, Debug)]
 pub struct FleetNow {
@@ -30,7 +43,7 @@ pub struct FleetNow {
     pub key: Key,
     /// How many members are what.
     pub members: BTreeMap<State, usize>,
-    /// Warming for longer than [`STUCK_MS`].
+    /// Warming for longer than ten minutes.
     pub stuck: usize,
     /// Jobs that run.
     pub running: usize,
@@ -75,10 +88,8 @@ impl FleetNow {
         let (ready, claimed) = (count(State::Ready), count(State::Claimed));
         let alive: Vec<&One> = ones.iter().filter(|one| one.is.state.is_alive()).copied().collect();
         let running = alive.iter().map(|one| one.is.running).sum();
-        let is_stuck =
-            |one: &&&One| one.is.state == State::Warming && now_ms.saturating_sub(one.is.since_ms) > STUCK_MS;
         Self {
-            stuck: alive.iter().filter(is_stuck).count(),
+            stuck: alive.iter().filter(|one| one.is_stuck(now_ms)).count(),
             running,
             capacity: ready + claimed,
             utilisation_pct: (claimed * 100).checked_div(ready + claimed).and_then(|pct| u32::try_from(pct).ok()),

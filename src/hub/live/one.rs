@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::hub::fleet::figures::Key;
+use crate::hub::fleet::figures::{Key, STUCK_MS};
 use crate::hub::fleet::member::{self, Member};
 use crate::hub::fleet::walk::{Outcome, State};
 use crate::hub::trail::Runner;
@@ -88,6 +88,19 @@ impl One {
             counted: Vec::new(),
             polls: None,
         }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.heard.runner().name
+    }
+
+    /// Warming for too long.
+    pub(super) fn is_stuck(&self, now_ms: i64) -> bool {
+        self.is.state == State::Warming && now_ms.saturating_sub(self.is.since_ms) > STUCK_MS
+    }
+
+    pub(super) fn is_trouble(&self, now_ms: i64) -> bool {
+        self.is.state == State::Lost || self.is_stuck(now_ms)
     }
 
     pub(super) const fn state(&self) -> State {

@@ -2,11 +2,13 @@
 
 pub mod metrics;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::hub::fleet::figures::Key;
 use crate::hub::fleet::file::FleetFile;
-use crate::hub::live::now::Now;
+use crate::hub::live::now::{Named, Now};
 use crate::hub::live::one::Sample;
 use crate::hub::live::{Batch, Clock, Live};
 use crate::line::Tag;
@@ -33,8 +35,8 @@ impl Fleets {
     pub fn take(&self, lines: &Good, events: &[usize], now: SystemTime) {
         let Some((_, first)) = lines.first() else { return };
         let is_sample = |at: usize| events.binary_search(&at).is_err();
-        let samples = lines.iter().enumerate().filter(|(at, (key, _))| key.tag == Tag::Vitals && is_sample(*at));
-        let sample = samples.last().map(|(_, (key, placed))| Sample {
+        let mut samples = lines.iter().enumerate().filter(|(at, (key, _))| key.tag == Tag::Vitals && is_sample(*at));
+        let sample = samples.next_back().map(|(_, (key, placed))| Sample {
             text: &placed.line,
             run: key.run,
             seq: key.seq,
@@ -54,6 +56,13 @@ impl Fleets {
     #[must_use]
     pub fn now(&self, now: SystemTime) -> Now {
         self.lock().now(since_1970_ms(now))
+    }
+
+    /// What is now, and of each fleet at most so many members by name.
+    #[must_use]
+    pub fn named(&self, now: SystemTime, most: usize) -> (Now, BTreeMap<Key, Vec<Named>>) {
+        let (live, now_ms) = (self.lock(), since_1970_ms(now));
+        (live.now(now_ms), live.named(now_ms, most))
     }
 
     /// Takes a changed fleet file.

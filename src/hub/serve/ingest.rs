@@ -111,7 +111,8 @@ async fn admitted(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<(Sende
     Ok((sender, body::encoding(headers).map_err(Answer::Body)?))
 }
 
-async fn authenticated(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<Sender, Refusal> {
+/// Who sends, told in metrics and, where he is not let in, in the log.
+pub(super) async fn authenticated(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<Sender, Refusal> {
     let token = headers.get(AUTHORIZATION).and_then(bearer);
     let told = hub.auth.sender(token, from, SystemTime::now()).await;
     hub.metrics.auth(match &told {
@@ -176,7 +177,8 @@ impl Hub {
 }
 
 impl Answer {
-    fn into_response(self) -> Response {
+    /// The answer as HTTP has it.
+    pub(super) fn into_response(self) -> Response {
         use StatusCode as Code;
         match self {
             Self::AllOut => Code::NO_CONTENT.into_response(),
@@ -212,6 +214,11 @@ fn some(taken: usize, bad: &[Bad], more_bad: usize) -> Response {
     }
     let json = HeaderValue::from_static("application/json");
     (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, json)], Body::from(answer.to_string())).into_response()
+}
+
+/// An answer to who may come again soon.
+pub(super) fn busy(why: &str) -> Response {
+    later(StatusCode::SERVICE_UNAVAILABLE, COME_AGAIN, why)
 }
 
 fn later(code: StatusCode, wait: Duration, why: &str) -> Response {

@@ -23,6 +23,7 @@ use super::out::Out;
 use super::out::dir::Dir;
 use super::out::loki::Loki;
 use super::out::stdout::Stdout;
+use super::pages::Pages;
 use super::refusals::Refusals;
 use super::runners::Runners;
 use super::tls::{self, Tls};
@@ -92,6 +93,10 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
         // For the error only: each push reads it anew.
         credentials.header().await.map_err(named)?;
     }
+    let dir = config.outs.iter().find_map(|out| match out {
+        OutMode::Dir(dir, _) => Some(dir.clone()),
+        _ => None,
+    });
     let hub = Hub {
         auth: auth(&config.auth, &trust).await?,
         env: config.env.clone(),
@@ -101,6 +106,7 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
         budget: Budget::new(config.max_queue_bytes),
         metrics,
         fleets,
+        pages: Pages::new(config.has_open_pages, dir),
         began: Instant::now(),
         refusals: Refusals::new(Duration::ZERO),
         is_draining: AtomicBool::new(false),

@@ -2,7 +2,6 @@
 //!
 //! Labels are `env` and `fleet`, and words of this code; never a runner, and no more fleets than are kept.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +9,6 @@ use std::time::SystemTime;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::exemplar::Exemplar;
 
 use crate::hub::fleet::walk::State;
 use crate::hub::live::now::{FleetNow, Now, RollNow};
@@ -105,7 +103,10 @@ const COUNTERS: [Counted; 3] = [
     }),
 ];
 
-const TIMES: [(&str, &str, fn(&FleetNow) -> &Times); 3] = [
+/// Times of a fleet.
+type OfTimes = (&'static str, &'static str, fn(&FleetNow) -> &Times);
+
+const TIMES: [OfTimes; 3] = [
     ("fleet_claim_wait_seconds", "From a job's place in the queue to its claim", |fleet| &fleet.tally.waits),
     ("fleet_warm_up_seconds", "From boot to ready", |fleet| &fleet.tally.warm_ups),
     ("fleet_job_seconds", "From a job's claim to its end", |fleet| &fleet.tally.took),
@@ -151,8 +152,8 @@ fn counter(metric: &mut MetricEncoder<'_>, labels: &Labels<'_>, value: &u64) -> 
 fn histogram(metric: &mut MetricEncoder<'_>, labels: &Labels<'_>, times: &Times) -> fmt::Result {
     // What is longer than all of them is in the count, which is that of the bucket without an end.
     let buckets: Vec<(f64, u64)> = SECONDS.into_iter().zip(times.buckets).collect();
-    let none: Option<&HashMap<usize, Exemplar<[(&str, &str); 0], f64>>> = None;
-    metric.encode_family(labels)?.encode_histogram(seconds(times.sum_ms), times.count(), &buckets, none)
+    let mut series = metric.encode_family(labels)?;
+    series.encode_histogram::<[(&str, &str); 0]>(seconds(times.sum_ms), times.count(), &buckets, None)
 }
 
 fn utilization(fleet: &FleetNow) -> Option<f64> {
