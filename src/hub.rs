@@ -1,7 +1,9 @@
 //! The operator's side.
 
 pub mod cli;
+pub mod credentials;
 pub mod diagnose;
 pub mod fleet;
+pub mod live;
 pub mod serve;
 pub mod trail;

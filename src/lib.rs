@@ -7,7 +7,8 @@
 //! calls is small: a parser a kernel file in [`probe::source`], plain data in [`probe::sample`], percentages in
 //! [`probe::rate`], fields in [`probe::report`], stdout and the network in [`probe::sink`]. [`probe::job`] is `exec`: a
 //! supervisor with two children, a job and the probe. `probe::darwin` is the probe of macOS. [`hub::serve`] is the operator's side:
-//! the vitals endpoint; [`hub::trail`] and [`hub::diagnose`] say from lines what a runner died of. [`net`] is what both sides know of HTTP and of Loki's push; neither side knows the other.
+//! the vitals endpoint; [`hub::trail`] and [`hub::diagnose`] say from lines what a runner died of, [`hub::fleet`] how fleets of them fare, [`hub::live`] the same
+//! while it goes on. [`net`] is what both sides know of HTTP and of Loki's push; neither side knows the other.
 //!
 //! # The arrow
 //! `kernel -> source -> sample -> rate -> line -> sink -> run -> bin`: imports point left, `line` imports nothing of

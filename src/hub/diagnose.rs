@@ -226,6 +226,42 @@ fn read(args: &Args, asking: Option<&Asking>, stdin: impl Read + Send, book: &mu
     asking.map_or(Asked::Whole, |(settings, question)| inputs::ask(settings, question, book, log))
 }
 
+/// The page of one runner, from its files and what Loki has of it; `None` where neither has a line of it. What cannot be read is told on
+/// the page. It blocks, and asks Loki with a runtime of its own.
+///
+/// # Errors
+/// The page could not be written.
+pub fn report(
+    files: &[PathBuf],
+    asking: Option<&(Settings, Question)>,
+    name: &str,
+    now: SystemTime,
+    out: &mut impl Write,
+) -> io::Result<Option<()>> {
+    let read = |book: &mut Book| {
+        if !files.is_empty() {
+            inputs::read(files, io::empty(), book, &mut io::sink());
+        }
+        if let Some((settings, question)) = asking {
+            inputs::ask(settings, question, book, &mut io::sink());
+        }
+    };
+    let mut book = Book::default();
+    read(&mut book);
+    let (mut runners, before) = book.into_runners();
+    runners.retain(|runner| runner.name == name);
+    if runners.is_empty() {
+        return Ok(None);
+    }
+    let page = Page::of(&runners, &Clock::new(now, None), Shape::Runners);
+    let film = page.film().map_or_else(Film::default, |film| {
+        let mut book = Book::again(&before, film);
+        read(&mut book);
+        book.into_film()
+    });
+    page.html(film, &before, out).map(Some)
+}
+
 /// Reads once more what the page shows of its runners, and writes it.
 fn draw(
     args: &Args,

@@ -3,6 +3,8 @@
 //! | | |
 //! | --- | --- |
 //! | `POST /api/internal/runners/vitals` | lines; `docs/LINE.md` has the answers |
+//! | `GET /fleet` | what fleets are now |
+//! | `GET /runners/ID` | what a runner died of, from the files |
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /healthz` | 200 while it runs |
 //! | `GET /readyz` | 200 while lines can go out; 503 says why not |
@@ -14,7 +16,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
@@ -27,12 +29,14 @@ use tokio::sync::watch;
 pub mod auth;
 pub mod budget;
 pub mod config;
+pub mod fleets;
 pub mod ingest;
 pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod out;
 pub mod pace;
+pub mod pages;
 mod refusals;
 pub mod reload;
 pub mod runners;
@@ -44,7 +48,9 @@ pub mod ways;
 use auth::Auth;
 use budget::Budget;
 use config::Config;
+use fleets::Fleets;
 use metrics::{Metrics, Now};
+use pages::Pages;
 use refusals::Refusals;
 use reload::{Look, Watched};
 use runners::{Pace, Runners};
@@ -67,6 +73,8 @@ pub struct Hub {
     ways: Ways,
     budget: Budget,
     metrics: Arc<Metrics>,
+    fleets: Arc<Fleets>,
+    pages: Pages,
     began: Instant,
     refusals: Refusals,
     is_draining: AtomicBool,
@@ -114,6 +122,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     watch_files(&config, &hub, tls);
     tokio::spawn(forget(Arc::clone(&hub)));
     tokio::spawn(look_at_ways(Arc::clone(&hub)));
+    tokio::spawn(look_at_fleets(Arc::clone(&hub)));
     let main = tokio::spawn(listen::serve(main, stopped));
     // Scraped to the end: it is not among what is drained.
     let (_never, never) = watch::channel(false);
@@ -135,7 +144,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
 
 /// What the main port serves; without metrics and health where those have a port of their own.
 fn main_routes(hub: &Arc<Hub>, path: &str, has_side: Side) -> Router {
-    let vitals = Router::new().route(path, post(ingest::post)).with_state(Arc::clone(hub));
+    let vitals = Router::new().route(path, post(ingest::post)).with_state(Arc::clone(hub)).merge(pages::routes(hub));
     match has_side {
         Side::Own => vitals,
         Side::Shared => vitals.merge(side_routes(hub)),
@@ -195,11 +204,26 @@ async fn look_at_ways(hub: Arc<Hub>) {
     }
 }
 
+async fn look_at_fleets(hub: Arc<Hub>) {
+    loop {
+        tokio::time::sleep(fleets::TICK).await;
+        while hub.fleets.tick(SystemTime::now()) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 /// Takes what changes in the files that settings name.
 fn watch_files(config: &Config, hub: &Arc<Hub>, tls: Option<Arc<Tls>>) {
     if let (Some(files), Some(tls)) = (&config.tls, tls) {
         let paths = vec![files.cert.clone(), files.key.clone()];
         watch("tls", paths, Arc::clone(&hub.metrics), move |contents| start::take_tls(&tls, contents));
+    }
+    if let Some(path) = &config.fleet_file {
+        let (of, name) = (Arc::clone(hub), path.clone());
+        watch("fleets", vec![path.clone()], Arc::clone(&hub.metrics), move |contents| {
+            start::take_fleets(&of.fleets, &name, contents)
+        });
     }
     if let config::AuthMode::Tokens(path) = &config.auth {
         let of = Arc::clone(hub);

@@ -15,6 +15,7 @@ mod done;
 pub mod entry;
 pub mod film;
 pub mod happening;
+pub mod heard;
 mod join;
 pub mod life;
 pub mod loki;

@@ -24,6 +24,9 @@ mod skeleton;
 
 mod alive;
 mod blame;
+#[path = "../support/browser.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod browser;
 mod chromium;
 mod clocks;
 mod documents;

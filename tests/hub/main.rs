@@ -12,13 +12,18 @@
 #[path = "../../benches/hub/bounds.rs"]
 #[allow(dead_code, reason = "what the bench uses of it")]
 mod bounds;
+#[path = "../support/browser.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod browser;
 mod client;
 mod clients;
+mod fleets;
 mod hanging;
 mod hub;
 mod life;
 mod lines;
 mod outs;
+mod pages;
 #[path = "../support/hub.rs"]
 #[allow(dead_code, reason = "what others use of it")]
 mod running;

@@ -1,4 +1,4 @@
-//! A page in a real browser: Debian's chromium, headless.
+//! A real browser: Debian's chromium, headless. Without it tests are skipped, loudly, and fail in CI.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,24 @@ const CHROMIUM: &str = "/usr/bin/chromium";
 /// How long a browser may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A browser with a profile of its own, and a page in a file.
+/// A browser with a profile of its own, and a page.
 pub(crate) struct Browser {
     dir: tempfile::TempDir,
+    url: String,
 }
 
 impl Browser {
     /// `None` where there is no browser, which is told.
     pub(crate) fn with(html: &str) -> Option<Self> {
+        let mut browser = Self::at("")?;
+        let path = browser.path("page.html");
+        std::fs::write(&path, html).unwrap();
+        browser.url = format!("file://{}", path.display());
+        Some(browser)
+    }
+
+    /// The page that a server of this machine has.
+    pub(crate) fn at(url: &str) -> Option<Self> {
         if !Path::new(CHROMIUM).exists() {
             assert!(
                 std::env::var_os("CI").is_none_or(|ci| ci != "true"),
@@ -28,9 +38,7 @@ impl Browser {
             eprintln!("SKIPPED: the page in a browser: {CHROMIUM} is not there");
             return None;
         }
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("page.html"), html).unwrap();
-        Some(Self { dir })
+        Some(Self { dir: tempfile::tempdir().unwrap(), url: url.to_owned() })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -57,10 +65,10 @@ impl Browser {
                 "--disable-dev-shm-usage",
             ])
             // What it would ask for itself gets no answer either.
-            .args(["--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr"])
+            .args(["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--enable-logging=stderr"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .args(what)
-            .arg(format!("file://{}", self.path("page.html").display()))
+            .arg(&self.url)
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(&out).unwrap())
             .stderr(std::fs::File::create(&err).unwrap())

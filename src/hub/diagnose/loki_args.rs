@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::hub::serve::out::loki::Credentials;
+use crate::hub::credentials::Credentials;
 use crate::hub::trail::loki::question::{of_pod, parse_time, since_1970_ns};
 use crate::hub::trail::loki::{Question, Settings};
 use crate::net::client::Matcher;

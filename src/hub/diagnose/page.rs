@@ -114,7 +114,8 @@ impl Page {
         written.map_err(|error| PageError::Written(path.to_owned(), error))
     }
 
-    fn html(mut self, film: Film, read: &Read, out: &mut impl Write) -> io::Result<()> {
+    /// Writes the page.
+    pub(super) fn html(mut self, film: Film, read: &Read, out: &mut impl Write) -> io::Result<()> {
         for (part, reel) in self.parts.iter_mut().zip(film.reels) {
             part.reel = reel;
         }

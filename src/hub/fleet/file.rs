@@ -103,7 +103,11 @@ impl FleetFile {
         Self::parse(&text, path)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, FleetFileError> {
+    /// What its text says; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// It is no TOML of this form, or what it says makes no sense.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, FleetFileError> {
         let file: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             FleetFileError::Parse {

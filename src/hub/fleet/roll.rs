@@ -110,7 +110,8 @@ pub fn roll(members: &[&Member], figures: &Figures, spec: Option<&Spec>) -> Opti
 }
 
 /// `max(1, floor(percent / 100 * replicas))`.
-fn cap(spec: &Spec) -> Option<i64> {
+#[must_use]
+pub fn cap(spec: &Spec) -> Option<i64> {
     let (percent, replicas) = spec.max_concurrent_percent.zip(spec.replicas)?;
     Some((i64::from(percent) * i64::from(replicas) / 100).max(1))
 }
@@ -133,15 +134,22 @@ pub struct Deficit {
 /// The warm deficit; `None` where the fleet file says no target or floor.
 #[must_use]
 pub fn deficit(members: &[&Member], figures: &Figures, spec: &Spec) -> Option<Deficit> {
+    deficit_of(members.iter().filter(|member| member.state.is_alive()).count(), figures.jobs.running, spec)
+}
+
+/// The same, where so many members are there and so many jobs run.
+#[must_use]
+pub fn deficit_of(alive: usize, running: usize, spec: &Spec) -> Option<Deficit> {
     let (target, floor) = (i64::from(spec.target?), i64::from(spec.warm_floor?));
-    let alive = members.iter().filter(|member| member.state.is_alive()).count();
-    let load = Figure::of(spec.load, so_many(figures.jobs.running));
+    let load = Figure::of(spec.load, so_many(running));
     let allocated = Figure::of(spec.allocated, so_many(alive));
     let wanted = load.value().saturating_add(floor).min(target);
     let deficit = wanted.saturating_sub(allocated.value().max(load.value())).max(0);
     Some(Deficit { deficit, load, allocated, floor, target })
 }
 
-pub(super) fn so_many(count: usize) -> i64 {
+/// A count as figures have them.
+#[must_use]
+pub fn so_many(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

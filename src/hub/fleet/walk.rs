@@ -91,6 +91,8 @@ pub struct Job {
     pub ready_ms: Option<i64>,
     /// How it ended.
     pub outcome: Outcome,
+    /// The lines that told its claim and its end ([`Stage::line`]); 0 where none did.
+    pub told_by: [u64; 2],
 }
 
 /// From boot to ready.
@@ -106,6 +108,8 @@ pub struct WarmUp {
     pub whole_ms: Option<u64>,
     /// From the runner's creation to its boot, ms; where the guest was up before it, to its first word. Its creator's clock is another.
     pub before_ms: Option<u64>,
+    /// Which boot it was ([`Stage::boot`]).
+    pub boot: u64,
 }
 
 /// What the stages tell.
@@ -194,7 +198,14 @@ impl Walk {
             _ => None,
         };
         self.open.push((self.jobs.len(), nr));
-        self.jobs.push(Job { claimed_ms: Some(at_ms), ended_ms: None, waited_ms, ready_ms, outcome: Outcome::Running });
+        self.jobs.push(Job {
+            claimed_ms: Some(at_ms),
+            ended_ms: None,
+            waited_ms,
+            ready_ms,
+            outcome: Outcome::Running,
+            told_by: [stage.line(), 0],
+        });
         if self.state() != Some(State::Claimed) {
             self.turn(State::Claimed, at_ms);
         }
@@ -217,6 +228,7 @@ impl Walk {
                 let (job, _) = self.open.remove(at);
                 if let Some(job) = self.jobs.get_mut(job) {
                     (job.ended_ms, job.outcome) = (Some(at_ms), outcome);
+                    job.told_by[1] = stage.line();
                 }
             }
             None if is_job => {
@@ -227,6 +239,7 @@ impl Walk {
                     waited_ms: None,
                     ready_ms: None,
                     outcome,
+                    told_by: [0, stage.line()],
                 });
             }
             None => {}
@@ -307,5 +320,5 @@ fn warm_up(first: &Stage, ready: &Stage, ready_ms: i64) -> WarmUp {
         _ => agent_ms,
     };
     let boot_ms = boot_ms.filter(|_| first.phase == Phase::Warming);
-    WarmUp { ready_ms, boot_ms, agent_ms, whole_ms, before_ms: None }
+    WarmUp { ready_ms, boot_ms, agent_ms, whole_ms, before_ms: None, boot: first.boot }
 }

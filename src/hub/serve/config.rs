@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::out::dir::Caps;
 use super::out::loki;
+use super::pages::FLEET_PATH;
 use super::runners::Pace;
 use crate::line::field::{RUNNER_ENV, Unit};
 
@@ -52,6 +53,12 @@ pub struct Args {
     /// How long a day's files are kept below --dir, as 14d or 12h
     #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_time, requires = "dir")]
     dir_max_age: Duration,
+    /// What guests cannot know of their fleets, a TOML file: targets, floors, images; docs/FLEET.md
+    #[arg(long, value_name = "FILE")]
+    fleet_file: Option<PathBuf>,
+    /// Show /fleet and /runners/ID to everybody [default: to who may send lines]
+    #[arg(long)]
+    open_pages: bool,
     #[command(flatten)]
     loki: LokiArgs,
     /// Certificates to trust in place of the system's, PEM: of Loki, and of the URL of a key set
@@ -95,6 +102,10 @@ pub struct Config {
     pub env: Option<String>,
     /// The ways out, at least one.
     pub outs: Vec<OutMode>,
+    /// What guests cannot know of their fleets.
+    pub fleet_file: Option<PathBuf>,
+    /// Its pages are for everybody.
+    pub has_open_pages: bool,
     /// Whom the hub itself trusts, in place of the system's roots.
     pub ca_file: Option<PathBuf>,
     /// Certificate and key.
@@ -152,7 +163,7 @@ impl Config {
             let why = "--auth none takes lines from anybody: it listens on a loopback address only";
             return Err(ConfigError(why.to_owned()));
         }
-        if ["/metrics", "/healthz", "/readyz"].contains(&&*args.path) {
+        if ["/metrics", "/healthz", "/readyz", FLEET_PATH].contains(&&*args.path) {
             return Err(ConfigError(format!("--path {}: something else is served there", args.path)));
         }
         let caps = Caps { max_bytes: args.dir_max_bytes, max_age: args.dir_max_age };
@@ -166,6 +177,8 @@ impl Config {
             auth,
             env: args.env,
             outs: stdout.into_iter().chain(dir).chain(loki).collect(),
+            fleet_file: args.fleet_file,
+            has_open_pages: args.open_pages,
             ca_file: args.ca_file,
             tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
             max_connections: args.max_connections,
@@ -260,6 +273,7 @@ mod tests {
             &["--auth", "some"],
             &["--auth", "none", "--path", "x"],
             &["--auth", "none", "--path", "/metrics"],
+            &["--auth", "none", "--path", "/fleet"],
             &["--auth", "none", "--path", "/{x}"],
             &["--auth", "none", "--tls-cert", "c"],
             &["--auth", "none", "--dir", "d", "--dir-max-bytes", "10GB"],

@@ -111,7 +111,8 @@ async fn admitted(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<(Sende
     Ok((sender, body::encoding(headers).map_err(Answer::Body)?))
 }
 
-async fn authenticated(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<Sender, Refusal> {
+/// Who sends, told in metrics and, where he is not let in, in the log.
+pub(super) async fn authenticated(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<Sender, Refusal> {
     let token = headers.get(AUTHORIZATION).and_then(bearer);
     let told = hub.auth.sender(token, from, SystemTime::now()).await;
     hub.metrics.auth(match &told {
@@ -130,13 +131,14 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 
 /// Brings lines out in a task of its own: it goes on when the request gives up, or nobody would know what is out.
 async fn place(hub: &Arc<Hub>, turn: Turn, sorted: Sorted, held: Held) -> Result<Answer, Answer> {
-    let Sorted { good, bad, more_bad } = sorted;
+    let Sorted { good, bad, more_bad, events } = sorted;
     let taken = good.len();
     // Bad ones too: reading them has cost as much.
     turn.charge(taken + bad.len() + more_bad, hub.pace, hub.clock()).map_err(|too_much| {
         hub.metrics.lines(LineResult::TooMuch, taken);
         Answer::TooMuch(too_much)
     })?;
+    hub.fleets.take(&good, &events, SystemTime::now());
     if taken > 0 {
         let task = tokio::spawn(bring_out(Arc::clone(hub), turn, good, held));
         let brought = tokio::time::timeout(OUT_PATIENCE, task).await;
@@ -175,7 +177,8 @@ impl Hub {
 }
 
 impl Answer {
-    fn into_response(self) -> Response {
+    /// The answer as HTTP has it.
+    pub(super) fn into_response(self) -> Response {
         use StatusCode as Code;
         match self {
             Self::AllOut => Code::NO_CONTENT.into_response(),
@@ -211,6 +214,11 @@ fn some(taken: usize, bad: &[Bad], more_bad: usize) -> Response {
     }
     let json = HeaderValue::from_static("application/json");
     (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, json)], Body::from(answer.to_string())).into_response()
+}
+
+/// An answer to who may come again soon.
+pub(super) fn busy(why: &str) -> Response {
+    later(StatusCode::SERVICE_UNAVAILABLE, COME_AGAIN, why)
 }
 
 fn later(code: StatusCode, wait: Duration, why: &str) -> Response {

@@ -1,7 +1,7 @@
 //! What the hub tells of itself: `/metrics`, in Prometheus' text format 0.0.4. Label values are bounded, and never a runner.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::prometheus_text;
@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::fleets::Fleets;
+use super::fleets::metrics::OfFleets;
 use super::out::dir::DirMetrics;
 use super::out::loki::LokiMetrics;
 
@@ -78,6 +80,14 @@ pub struct Now {
 }
 
 impl Metrics {
+    /// The same with what is of fleets.
+    #[must_use]
+    pub fn of(fleets: Arc<Fleets>) -> Self {
+        let mut metrics = Self::new();
+        metrics.registry.register_collector(Box::new(OfFleets(fleets)));
+        metrics
+    }
+
     /// Nothing is counted yet.
     #[must_use]
     pub fn new() -> Self {

@@ -16,17 +16,20 @@ use super::auth::kubernetes::Kubernetes;
 use super::auth::tokens::{Table, Tokens};
 use super::budget::Budget;
 use super::config::{AuthMode, Config, OutMode};
+use super::fleets::Fleets;
 use super::listen::{self, Port};
 use super::metrics::Metrics;
 use super::out::Out;
 use super::out::dir::Dir;
 use super::out::loki::Loki;
 use super::out::stdout::Stdout;
+use super::pages::Pages;
 use super::refusals::Refusals;
 use super::runners::Runners;
 use super::tls::{self, Tls};
 use super::ways::Ways;
 use super::{Hub, ServeError, Side};
+use crate::hub::fleet::file::FleetFile;
 use crate::net;
 use crate::net::client::Matcher;
 
@@ -66,7 +69,12 @@ fn left_for_guests(wanted: u32, open_files: u64) -> Option<u32> {
 
 /// The hub, and how its main port is encrypted.
 pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>), ServeError> {
-    let metrics = Arc::new(Metrics::new());
+    let fleets = match &config.fleet_file {
+        None => FleetFile::default(),
+        Some(path) => FleetFile::read(path).map_err(|error| ServeError::Setting(format!("--fleet-file {error}")))?,
+    };
+    let fleets = Arc::new(Fleets::new(fleets, SystemTime::now()));
+    let metrics = Arc::new(Metrics::of(Arc::clone(&fleets)));
     let tls = match &config.tls {
         None => None,
         Some(files) => {
@@ -85,6 +93,10 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
         // For the error only: each push reads it anew.
         credentials.header().await.map_err(named)?;
     }
+    let dir = config.outs.iter().find_map(|out| match out {
+        OutMode::Dir(dir, _) => Some(dir.clone()),
+        _ => None,
+    });
     let hub = Hub {
         auth: auth(&config.auth, &trust).await?,
         env: config.env.clone(),
@@ -93,6 +105,8 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
         ways: Ways::new(outs, Arc::clone(&metrics)),
         budget: Budget::new(config.max_queue_bytes),
         metrics,
+        fleets,
+        pages: Pages::new(config.has_open_pages, dir),
         began: Instant::now(),
         refusals: Refusals::new(Duration::ZERO),
         is_draining: AtomicBool::new(false),
@@ -134,6 +148,14 @@ pub(super) fn take_tokens(auth: &Auth, contents: &[Vec<u8>]) -> Result<(), Strin
         return Err("no token in it".to_owned());
     }
     tokens.replace(table);
+    Ok(())
+}
+
+/// Takes a changed fleet file.
+pub(super) fn take_fleets(fleets: &Fleets, path: &Path, contents: &[Vec<u8>]) -> Result<(), String> {
+    let [content] = contents else { return Ok(()) };
+    let text = std::str::from_utf8(content).map_err(|_| "not UTF-8".to_owned())?;
+    fleets.take_file(FleetFile::parse(text, path).map_err(|error| error.to_string())?);
     Ok(())
 }
 

@@ -133,6 +133,18 @@ impl Stages {
         }
     }
 
+    /// Keeps the latest of them, each once, and no more than so many.
+    pub(super) fn keep_latest(&mut self, most: usize) {
+        if self.all.len() > most {
+            sort(&mut self.all);
+            self.all.dedup_by_key(|stage| stage.line);
+            let over = self.all.len().saturating_sub(most);
+            self.all.drain(..over);
+            self.given_up = self.given_up.saturating_add(over as u64);
+        }
+        self.all.shrink_to_fit();
+    }
+
     /// The stages, each once, by the guest's clock.
     #[must_use]
     pub fn sorted(&self) -> Vec<Stage> {
@@ -236,6 +248,12 @@ impl Stage {
             waited: None,
             ..self
         }
+    }
+
+    /// A number that stands for the line that told it, within this process; repeats have the same.
+    #[must_use]
+    pub const fn line(&self) -> u64 {
+        self.line
     }
 
     fn is_told_again(&self, other: &Self) -> bool {

@@ -9,10 +9,10 @@ use crate::hub::trail::Read;
 use super::super::units::{count, harmless};
 use super::markup::Markup;
 
-const STYLE: &str = include_str!("page.css");
+pub(in crate::hub) const STYLE: &str = include_str!("page.css");
 
 /// How a page begins.
-const BEGIN: &str = "<!doctype html>\n";
+pub(in crate::hub) const BEGIN: &str = "<!doctype html>\n";
 
 /// Why there is no page.
 #[derive(Debug)]

@@ -15,6 +15,8 @@ pub struct Envelope {
     pub run: RunId,
     /// The how-manieth of that process it is.
     pub seq: u64,
+    /// An event of vitals.
+    pub is_event: bool,
 }
 
 /// Reads a whole line, without its newline.
@@ -26,8 +28,8 @@ pub fn envelope(text: &str) -> Result<Envelope, String> {
         return Err(format!("longer than {MAX_LINE_BYTES} bytes"));
     }
     Tag::of(text).ok_or("neither a RUNNER_VITALS nor a RUNNER_LOG line")?;
-    let Line { tag, ts, run, seq, .. } = Line::decode(text).map_err(told)?;
-    Ok(Envelope { tag, ts, run, seq })
+    let Line { tag, ts, run, seq, event, .. } = Line::decode(text).map_err(told)?;
+    Ok(Envelope { tag, ts, run, seq, is_event: tag == Tag::Vitals && event.is_some() })
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -46,7 +48,7 @@ mod tests {
             ("RUNNER_LOG ts= run=k3x9 seq=7 file=Worker.log line=\"a b\"", Tag::Log),
         ] {
             let run = RunId::parse("k3x9").unwrap();
-            assert_eq!(envelope(text), Ok(Envelope { tag, ts: None, run, seq: 7 }));
+            assert_eq!(envelope(text), Ok(Envelope { tag, ts: None, run, seq: 7, is_event: false }));
         }
         for text in [
             "",

@@ -26,6 +26,8 @@ pub struct Sorted {
     pub bad: Vec<Bad>,
     /// How many more are broken.
     pub more_bad: usize,
+    /// Which of the good ones are events of vitals, by their places.
+    pub events: Vec<usize>,
 }
 
 /// A line that is not taken.
@@ -58,7 +60,12 @@ impl Sorted {
                 continue;
             }
             match taken(line, origin) {
-                Ok(good) => sorted.good.push(good),
+                Ok((good, is_event)) => {
+                    if is_event {
+                        sorted.events.push(sorted.good.len());
+                    }
+                    sorted.good.push(good);
+                }
                 Err(_) if sorted.bad.len() >= BAD_TOLD => sorted.more_bad += 1,
                 Err(error) => sorted.bad.push(Bad { line: at + 1, error }),
             }
@@ -80,13 +87,14 @@ impl Sorted {
     }
 }
 
-fn taken(line: &[u8], origin: &Origin) -> Result<(Key, Arc<Placed>), String> {
+fn taken(line: &[u8], origin: &Origin) -> Result<((Key, Arc<Placed>), bool), String> {
     let text = std::str::from_utf8(line).map_err(|error| format!("byte {}: not UTF-8", error.valid_up_to()))?;
     let envelope = envelope(text)?;
     let line = rewritten(text, &envelope, &origin.identity)?;
     let key = Key { tag: envelope.tag, run: envelope.run, seq: envelope.seq };
     let Origin { sender, received_at, .. } = origin;
-    Ok((key, Arc::new(Placed { sender: Arc::clone(sender), received_at: *received_at, at: envelope.ts, line })))
+    let placed = Placed { sender: Arc::clone(sender), received_at: *received_at, at: envelope.ts, line };
+    Ok(((key, Arc::new(placed)), envelope.is_event))
 }
 
 #[cfg(test)]

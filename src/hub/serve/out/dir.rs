@@ -29,6 +29,32 @@ const TIDY_EVERY: Duration = Duration::from_mins(1);
 /// How soon what was found is seen where no lines come.
 const SEEN_AFTER: Duration = Duration::from_secs(1);
 
+/// The files of a runner, those of the latest days and, behind the first, no more of them than have so many bytes.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn files_of(dir: &Path, runner: &str, most_bytes: u64) -> io::Result<Vec<PathBuf>> {
+    let mut days: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            days.push(entry.path());
+        }
+    }
+    days.sort_unstable();
+    let (mut files, mut bytes) = (Vec::new(), 0_u64);
+    for file in days.iter().rev().map(|day| day.join(name::file(runner))) {
+        // A link is nothing that was written here.
+        let Some(found) = fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file) else { continue };
+        bytes = bytes.saturating_add(found.len());
+        if bytes > most_bytes && !files.is_empty() {
+            break;
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
 /// What may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {

@@ -10,7 +10,6 @@
 //! of them have one, `os` is set like any other. A guest's word for it would be a stream for each thing that it says.
 
 mod carrier;
-mod credentials;
 mod lane;
 mod places;
 mod push;
@@ -36,7 +35,7 @@ use places::Places;
 use push::{Peer, Way};
 use when::{Firsts, Memory, Settled};
 
-pub use credentials::Credentials;
+pub use crate::hub::credentials::Credentials;
 pub use settings::{JOB, LokiError, PUSH_PATH, Patience, Settings};
 
 /// Bytes of lines on their way, of all fleets together.

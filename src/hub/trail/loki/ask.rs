@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use crate::hub::serve::out::loki::Credentials;
+use crate::hub::credentials::Credentials;
 use crate::net::backoff::Backoff;
 use crate::net::client::{Answer, Client, ClientError, Failure, Matcher, Request};
 use crate::net::tls::Tls;

@@ -18,7 +18,12 @@ const HASH_BYTES: usize = 8;
 
 /// Below the folder: day and file.
 pub(super) fn path(runner: &str, at: SystemTime) -> PathBuf {
-    [day(at), format!("{}.log", file_name(runner))].iter().collect()
+    [day(at), file(runner)].iter().collect()
+}
+
+/// The file of a runner, in the folder of any day.
+pub(super) fn file(runner: &str) -> String {
+    format!("{}.log", file_name(runner))
 }
 
 /// `2026-06-04`, in UTC.

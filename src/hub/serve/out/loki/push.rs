@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-use super::credentials::Credentials;
 use super::lane::Queued;
+use crate::hub::credentials::Credentials;
 use crate::net::client::{Answer, Client, Matcher, Request};
 use crate::net::loki::{self, Entry, Verdict};
 use crate::net::tls::Tls;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::credentials::Credentials;
+use crate::hub::credentials::Credentials;
 use crate::net::loki::is_label_name;
 use crate::url::Url;
 

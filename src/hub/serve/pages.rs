@@ -1,0 +1,133 @@
+//! `GET /fleet`, what fleets are now, and `GET /runners/ID`, what `diagnose` says of one: for who may write too, or for everybody.
+
+use std::net::SocketAddr;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use tokio::sync::Semaphore;
+
+use crate::hub::diagnose;
+use crate::hub::live::page;
+
+use super::Hub;
+use super::ingest::{self, Answer};
+use super::out::dir;
+
+/// What has a page.
+pub const FLEET_PATH: &str = "/fleet";
+
+/// Below it each runner has its report.
+pub const RUNNERS_PATH: &str = "/runners";
+
+/// Reports that are made at once: each reads up to [`MOST_BYTES`] twice.
+const REPORTS: usize = 2;
+
+/// Of a runner's files, the latest days first, so much is read.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// What a browser may do with a page: nothing but show it.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Who may look, and where lines are.
+#[derive(Debug)]
+pub struct Pages {
+    /// Everybody may.
+    pub is_open: bool,
+    /// Files by day and runner.
+    pub dir: Option<PathBuf>,
+    reports: Arc<Semaphore>,
+}
+
+impl Pages {
+    /// Nobody looks yet.
+    #[must_use]
+    pub fn new(is_open: bool, dir: Option<PathBuf>) -> Self {
+        Self { is_open, dir, reports: Arc::new(Semaphore::new(REPORTS)) }
+    }
+}
+
+/// The pages' routes.
+pub(super) fn routes(hub: &Arc<Hub>) -> Router {
+    Router::new()
+        .route(FLEET_PATH, get(fleet))
+        .route(&format!("{RUNNERS_PATH}/{{id}}"), get(runner))
+        .with_state(Arc::clone(hub))
+}
+
+async fn fleet(
+    State(hub): State<Arc<Hub>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refusal) = let_in(&hub, from, &headers).await {
+        return refusal;
+    }
+    let now = SystemTime::now();
+    let (is, named) = hub.fleets.named(now, page::NAMED);
+    html(page::html(&is, &named).into_bytes())
+}
+
+async fn runner(
+    State(hub): State<Arc<Hub>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refusal) = let_in(&hub, from, &headers).await {
+        return refusal;
+    }
+    let Some(dir) = hub.pages.dir.clone() else {
+        return (StatusCode::NOT_FOUND, "no lines are kept here: reports are made with --dir\n").into_response();
+    };
+    let Ok(turn) = Arc::clone(&hub.pages.reports).try_acquire_owned() else {
+        return ingest::busy("other reports are being made");
+    };
+    let made = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        report(&dir, &id, SystemTime::now())
+    });
+    match made.await {
+        Ok(Ok(Some(report))) => html(report),
+        Ok(Ok(None)) => (StatusCode::NOT_FOUND, "no line of a runner of that name\n").into_response(),
+        Ok(Err(_)) | Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the report could not be made\n").into_response(),
+    }
+}
+
+fn report(dir: &FilePath, runner: &str, now: SystemTime) -> std::io::Result<Option<Vec<u8>>> {
+    let files = dir::files_of(dir, runner, MOST_BYTES)?;
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let mut report = Vec::new();
+    Ok(diagnose::report(&files, None, runner, now, &mut report)?.map(|()| report))
+}
+
+/// Whoever may write may look, unless everybody may.
+async fn let_in(hub: &Hub, from: SocketAddr, headers: &HeaderMap) -> Result<(), Response> {
+    if hub.pages.is_open {
+        return Ok(());
+    }
+    let told = ingest::authenticated(hub, from.ip(), headers).await;
+    told.map(drop).map_err(|refusal| Answer::Refused(refusal).into_response())
+}
+
+fn html(page: Vec<u8>) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, page).into_response()
+}
