@@ -50,11 +50,10 @@ fn a_small_fleet() {
     {
         stage.write(name, &text);
     }
-    stage.at_root("/etc/vitals-hub/tokens");
-    stage.at_root("/var/lib/vitals");
+    stage.at_root("/etc/vitals-token");
     let serve = block("docs/HUB.md", "token=$(head ")
         .replace("0.0.0.0:8443", &format!("127.0.0.1:{port}"))
-        .replace("vitals-hub serve", "printf '%s\\n' \"$token\" > /etc/vitals-token\nexec vitals-hub serve");
+        .replace("vitals-hub serve", "cp runner-1.token /etc/vitals-token\nexec vitals-hub serve");
     let mut hub = std::os::unix::process::CommandExt::process_group(&mut stage.bash(&serve), 0).spawn().unwrap();
     logged(&mut hub, "message=listening");
     let send = block("docs/HUB.md", "runner-vitals --sink ").replace("hub.example:8443", &format!("localhost:{port}"));
