@@ -410,15 +410,18 @@ be_ready() {
 
 # Each is over in two seconds by itself. When PID 1 ends the kernel kills what is left, and one that hangs is not to hold us.
 await_tellers() {
-    local dispatch_nap dispatch_left
+    local dispatch_nap dispatch_pid dispatch_left=()
     for ((dispatch_nap = 0; dispatch_nap < 100; dispatch_nap++)); do
-        dispatch_left=$(jobs -pr)
-        [[ $dispatch_left ]] || return
+        dispatch_left=()
+        # Not the job, where bash has missed its end: see `forgotten`.
+        for dispatch_pid in $(jobs -pr); do
+            if kill -s 0 "$dispatch_pid"; then dispatch_left+=("$dispatch_pid"); fi
+        done
+        ((${#dispatch_left[@]})) || return
         sleep 0.05
     done
-    # shellcheck disable=SC2086 # a word for each process
-    kill -s KILL $dispatch_left 2>/dev/null
-}
+    kill -s KILL "${dispatch_left[@]}"
+} 2>/dev/null
 
 # The job.
 
