@@ -230,7 +230,7 @@ fn the_hubs_service_writes_to_its_folder_alone_and_gives_up_on_what_stays_wrong(
 #[test]
 fn a_signal_to_the_dispatched_runner_is_for_the_script() {
     let settings = service("runner-dispatch.service");
-    for (key, value) in [("KillMode", "mixed"), ("OOMPolicy", "continue")] {
+    for (key, value) in [("KillMode", "mixed"), ("OOMPolicy", "continue"), ("SuccessExitStatus", "143")] {
         assert!(settings.contains(&(key.to_owned(), value.to_owned())), "{key}");
     }
 }
