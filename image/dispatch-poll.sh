@@ -35,7 +35,7 @@ dispatch_outcomes='served no_work empty lost_race pod_in_use drain error'
 # shellcheck disable=SC2034 # counted and read by their names
 dispatch_served=0 dispatch_no_work=0 dispatch_empty=0 dispatch_lost_race=0 dispatch_pod_in_use=0 dispatch_drain=0 dispatch_error=0
 dispatch_poll_sum=0 dispatch_poll_max=0
-dispatch_probe='' dispatch_teller='' dispatch_dir='' dispatch_token='' dispatch_said=''
+dispatch_probe='' dispatch_teller='' dispatch_dir='' dispatch_token='' dispatch_said='' dispatch_failed=''
 dispatch_wait='' dispatch_wait_for=''
 dispatch_job=0 dispatch_code=0 dispatch_ready='' dispatch_beat=''
 # A signal for us, and one for the job, which ends us with it.
@@ -197,6 +197,8 @@ hear() {
 poll() {
     local dispatch_status dispatch_took
     dispatch_outcome=error
+    # The last answer's headers are not this one's.
+    : >"$dispatch_dir/head"
     if read_token; then
         ask
         if [[ $dispatch_status == 401 ]]; then
@@ -211,11 +213,15 @@ poll() {
         200) if take_job; then dispatch_outcome=served; fi ;;
         204) why_not ;;
         410) dispatch_outcome=drain ;;
-        000) say_once "the dispatcher gives no answer" ;;
+        000) say_once "the dispatcher gives no answer: $(why_none)" ;;
         *) say_once "the dispatcher answers $dispatch_status" ;;
         esac
+    elif [[ ! -e $dispatch_token_file ]]; then
+        say_once "no token in $dispatch_token_file: it is not there"
+    elif [[ ! -f $dispatch_token_file || ! -r $dispatch_token_file ]]; then
+        say_once "no token in $dispatch_token_file: it is not to be read"
     else
-        say_once "no token in $dispatch_token_file"
+        say_once "no token in $dispatch_token_file: a token is one word of visible ASCII"
     fi
     [[ $dispatch_outcome == error ]] || dispatch_said=''
     count "$dispatch_outcome"
@@ -232,15 +238,31 @@ ask() {
             curl --disable --silent --globoff --max-time "$dispatch_took" --max-filesize 1048576 \
                 --header 'Content-Type: application/json' --data '{}' --output "$dispatch_dir/body" \
                 --dump-header "$dispatch_dir/head" --write-out '%{http_code} %{time_total}' --config - 2>/dev/null ||
-            echo " failed"
+            echo " failed $?"
     )
     dispatch_status=${dispatch_answer%% *}
-    [[ $dispatch_answer != *failed && $dispatch_status =~ ^[0-9]{3}$ ]] || dispatch_status=000
+    dispatch_failed=''
+    [[ $dispatch_answer != *failed* ]] || dispatch_failed=${dispatch_answer##* }
+    [[ ! $dispatch_failed && $dispatch_status =~ ^[0-9]{3}$ ]] || dispatch_status=000
     dispatch_took=${dispatch_answer#* }
     dispatch_took=${dispatch_took%% *}
     dispatch_ms=0
     [[ ! $dispatch_took =~ ^[0-9]+[.,][0-9]+$ ]] || milliseconds "$dispatch_took"
     ((dispatch_poll_sum += dispatch_ms, dispatch_poll_max = dispatch_ms > dispatch_poll_max ? dispatch_ms : dispatch_poll_max))
+}
+
+# By curl's exit code: what it says itself could have the URL in it.
+why_none() {
+    local dispatch_why='curl fails'
+    case $dispatch_failed in
+    5 | 6) dispatch_why='its name is not found' ;;
+    7) dispatch_why='nobody takes the connection' ;;
+    23) dispatch_why="$dispatch_dir takes no more" ;;
+    28) dispatch_why='not in time' ;;
+    35 | 60 | 77) dispatch_why='TLS fails, as where nobody here knows who signed its certificate' ;;
+    63) dispatch_why='over 1 MiB' ;;
+    esac
+    echo "$dispatch_why (curl: ${dispatch_failed:-?})"
 }
 
 # As curl wants a value in quotes.
@@ -388,15 +410,18 @@ be_ready() {
 
 # Each is over in two seconds by itself. When PID 1 ends the kernel kills what is left, and one that hangs is not to hold us.
 await_tellers() {
-    local dispatch_nap dispatch_left
+    local dispatch_nap dispatch_pid dispatch_left=()
     for ((dispatch_nap = 0; dispatch_nap < 100; dispatch_nap++)); do
-        dispatch_left=$(jobs -pr)
-        [[ $dispatch_left ]] || return
+        dispatch_left=()
+        # Not the job, where bash has missed its end: see `forgotten`.
+        for dispatch_pid in $(jobs -pr); do
+            if kill -s 0 "$dispatch_pid"; then dispatch_left+=("$dispatch_pid"); fi
+        done
+        ((${#dispatch_left[@]})) || return
         sleep 0.05
     done
-    # shellcheck disable=SC2086 # a word for each process
-    kill -s KILL $dispatch_left 2>/dev/null
-}
+    kill -s KILL "${dispatch_left[@]}"
+} 2>/dev/null
 
 # The job.
 

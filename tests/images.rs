@@ -164,11 +164,12 @@ fn service(name: &str) -> Vec<(String, String)> {
 #[test]
 fn units_pass_systemds_own_check() {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["runner-vitals.service", "runner-dispatch.service"] {
+    for name in ["runner-vitals.service", "runner-dispatch.service", "vitals-hub.service"] {
         let text = fs::read_to_string(Path::new(ROOT).join("image/systemd").join(name)).unwrap();
         // What it starts is not installed here.
         let text = text
             .replace("/usr/local/bin/runner-vitals", "/bin/true")
+            .replace("/usr/local/bin/vitals-hub", "/bin/true")
             .replace("/usr/local/bin/dispatch-poll.sh", "/bin/true");
         let unit = dir.path().join(name);
         fs::write(&unit, text).unwrap();
@@ -212,9 +213,24 @@ fn no_hardening_takes_away_what_the_probe_reads_or_protects_itself_with() {
 }
 
 #[test]
+fn the_hubs_service_writes_to_its_folder_alone_and_gives_up_on_what_stays_wrong() {
+    let settings = service("vitals-hub.service");
+    for (key, value) in [
+        ("ProtectSystem", "strict"),
+        ("StateDirectory", "vitals"),
+        ("CapabilityBoundingSet", ""),
+        ("NoNewPrivileges", "yes"),
+        ("Restart", "on-failure"),
+        ("RestartPreventExitStatus", "64 78"),
+    ] {
+        assert!(settings.contains(&(key.to_owned(), value.to_owned())), "{key}");
+    }
+}
+
+#[test]
 fn a_signal_to_the_dispatched_runner_is_for_the_script() {
     let settings = service("runner-dispatch.service");
-    for (key, value) in [("KillMode", "mixed"), ("OOMPolicy", "continue")] {
+    for (key, value) in [("KillMode", "mixed"), ("OOMPolicy", "continue"), ("SuccessExitStatus", "143")] {
         assert!(settings.contains(&(key.to_owned(), value.to_owned())), "{key}");
     }
 }

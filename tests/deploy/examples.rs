@@ -32,6 +32,23 @@ fn mounts(container: &Value) -> BTreeSet<String> {
     list(&container["volumeMounts"]).iter().map(|mount| string(&mount["name"]).to_owned()).collect()
 }
 
+/// Who follows docs/INSTALL.md has made and pushed the images that the manifests name, and not of themselves.
+#[test]
+fn the_images_are_those_that_the_page_builds() {
+    let page = text("docs/INSTALL.md");
+    let hub = document("deploy/kubernetes/kustomization.yaml")["images"][0].clone();
+    let hub = format!("{}:{}", string(&hub["newName"]), string(&hub["newTag"]));
+    let runner = string(&named(&example("in-container")["spec"]["containers"], "runner")["image"]).to_owned();
+    for image in [hub, runner.clone()] {
+        for command in [format!(" -t {image} .\n"), format!("    docker push {image}\n")] {
+            assert!(page.contains(&command), "docs/INSTALL.md has no {command}");
+        }
+    }
+    let (sidecar, beside) = sidecar();
+    assert_eq!([string(&sidecar["image"]), string(&beside["image"])], [&runner, &runner]);
+    assert!(!page.contains(&format!("RUNNER_IMAGE={runner} ")));
+}
+
 #[test]
 fn pods_are_of_the_namespace_fleet_and_environment_that_the_rest_is_about() {
     assert_eq!(files(FOLDER, ".yaml"), ["in-container.yaml", "sidecar.yaml"]);

@@ -105,6 +105,10 @@ fn ports_are_those_of_the_container() {
     let deployment = manifest("Deployment");
     let annotations = &deployment["spec"]["template"]["metadata"]["annotations"];
     assert_eq!(annotations["k8s.grafana.com/metrics.portName"], "metrics");
+    assert_eq!(annotations["k8s.grafana.com/scrape"], "true");
+    let job = string(&annotations["k8s.grafana.com/job"]);
+    let down = format!("absent(up{{job=\"{job}\"}})");
+    assert!(text("deploy/prometheus/vitals-hub.yaml").contains(&down), "scraped under another job, it is always down");
     let policy = manifest("NetworkPolicy");
     assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
     let rules = list(&policy["spec"]["ingress"]);

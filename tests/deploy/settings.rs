@@ -47,10 +47,14 @@ fn its_policy_lets_it_reach_loki_and_the_api() {
         .iter()
         .find(|rule| rule["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == namespace);
     assert_eq!(to_loki.unwrap()["ports"][0]["port"], loki.url.port);
+    // Names first: neither a cache on the node nor the API is found by a selector.
     let to_all: Vec<_> = rules.iter().filter(|rule| rule["to"].is_null()).collect();
-    assert_eq!(to_all.len(), 1);
-    let ports: Vec<u64> = list(&to_all[0]["ports"]).iter().map(|port| port["port"].as_u64().unwrap()).collect();
-    assert_eq!(ports, [443, 6443]);
+    let ports = to_all.iter().map(|rule| {
+        let ports = list(&rule["ports"]).iter();
+        ports.map(|port| (port["protocol"].as_str(), port["port"].as_u64().unwrap())).collect::<Vec<_>>()
+    });
+    let names = vec![(Some("UDP"), 53), (Some("TCP"), 53)];
+    assert_eq!(ports.collect::<Vec<_>>(), [names, vec![(None, 443), (None, 6443)]]);
 }
 
 #[test]

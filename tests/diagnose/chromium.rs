@@ -65,8 +65,8 @@ fn a_page_is_light_by_day_and_dark_by_night() {
     let Some(browser) = Browser::with(&page(&fixture("oom-cgroup"))) else { return };
     // mojom PreferredColorScheme: 0 dark, 1 light.
     let (dark, light) = (
-        corner(&browser, "--blink-settings=preferredColorScheme=0"),
-        corner(&browser, "--blink-settings=preferredColorScheme=1"),
+        browser.corner("--blink-settings=preferredColorScheme=0"),
+        browser.corner("--blink-settings=preferredColorScheme=1"),
     );
     assert!(light.iter().all(|part| *part > 240) && dark.iter().all(|part| *part < 60), "{light:?} {dark:?}");
 }

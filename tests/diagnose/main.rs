@@ -17,6 +17,7 @@ mod server;
 mod probe;
 
 #[path = "../support/browser.rs"]
+#[allow(dead_code, reason = "what others use of it")]
 mod browser;
 
 #[path = "../support/skeleton.rs"]
@@ -24,9 +25,6 @@ mod skeleton;
 
 mod alive;
 mod blame;
-#[path = "../support/browser.rs"]
-#[allow(dead_code, reason = "what others use of it")]
-mod browser;
 mod chromium;
 mod clocks;
 mod documents;

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::dispatcher::{Answer, Dispatcher};
-use crate::stage::{Stage, until};
+use crate::stage::{Stage, until, until_there};
 
 /// Sleeps that take no time, written down between polls.
 fn stop_the_clock(stage: &Stage) {
@@ -94,13 +94,25 @@ fn a_token_that_stays_wrong_is_asked_with_again_later() {
 fn without_a_token_nothing_is_asked() {
     let dispatcher = Dispatcher::of(vec![Answer::of(410)]);
     let stage = Stage::new(&dispatcher);
-    for text in ["", " \n", "a b", "a\nX-Evil: 1", "é"] {
-        fs::write(stage.path("token"), text).unwrap();
+    let tells = |why: &str| {
         let running = stage.start(&["true"]);
         until("it is told", || fs::read_to_string(stage.path("stderr")).unwrap().contains("no token in "));
         running.signal("TERM");
-        assert_eq!((running.end().code, dispatcher.count()), (0, 0), "{text:?}");
+        let end = running.end();
+        assert_eq!((end.code, dispatcher.count()), (0, 0));
+        // That and nothing else.
+        let told = format!("dispatch-poll.sh: no token in {}: {why}\n", stage.path("token").display());
+        assert_eq!(end.stderr, told);
+    };
+    for text in ["", " \n", "a b", "a\nX-Evil: 1", "é"] {
+        fs::write(stage.path("token"), text).unwrap();
+        tells("a token is one word of visible ASCII");
     }
+    fs::remove_file(stage.path("token")).unwrap();
+    tells("it is not there");
+    fs::create_dir(stage.path("token")).unwrap();
+    tells("it is not to be read");
+    fs::remove_dir(stage.path("token")).unwrap();
     // It comes with the mount, later than the script.
     let running = stage.start(&["true"]);
     fs::write(stage.path("token"), "there").unwrap();
@@ -193,7 +205,25 @@ fn a_dead_server_is_told_once_and_asked_until_it_lives() {
     running.signal("TERM");
     let end = running.end();
     assert_eq!((end.code, end.stdout.as_str()), (0, ""));
-    assert_eq!(end.stderr, "dispatch-poll.sh: the dispatcher gives no answer\n");
+    assert_eq!(end.stderr, "dispatch-poll.sh: the dispatcher gives no answer: nobody takes the connection (curl: 7)\n");
+}
+
+#[test]
+fn why_there_is_no_answer_is_told_and_nothing_of_the_url() {
+    for (code, why) in [
+        (6, "its name is not found"),
+        (28, "not in time"),
+        (60, "TLS fails, as where nobody here knows who signed its certificate"),
+        (99, "curl fails"),
+    ] {
+        let stage = Stage::at("http://hunter2@127.0.0.1:9/").env("RUNNER_VITALS", "off");
+        stage.script("bin/curl", &format!("echo \"curl: hunter2\" >&2; : >\"${{TOLD%/told}}/asked\"; exit {code}"));
+        let running = stage.start(&["true"]);
+        until_there(&stage.path("asked"));
+        running.signal("TERM");
+        let told = format!("dispatch-poll.sh: the dispatcher gives no answer: {why} (curl: {code})\n");
+        assert_eq!(running.end().stderr, told);
+    }
 }
 
 #[test]

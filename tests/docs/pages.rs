@@ -95,7 +95,7 @@ impl Block {
             "POST" => Kind::Http,
             "[[fleet]]" => Kind::Toml,
             _ if first.contains('{') && is_calls => Kind::Query,
-            "apiVersion:" | "containers:" | "volumes:" => Kind::Yaml,
+            "apiVersion:" | "containers:" | "volumes:" | "scrape_configs:" => Kind::Yaml,
             _ => Kind::Shell,
         }
     }

@@ -233,6 +233,39 @@ fn it_installs_as_a_service_of_systemd() {
     assert_ne!(set.target, Config::new(args(), |_| None).target);
 }
 
+/// Started as the unit says, with the settings that the page writes, it gets a job and runs it beside the probe.
+#[test]
+fn it_installs_as_a_service_that_polls_for_jobs() {
+    let stage = Stage::new();
+    stage.stand_in("systemctl");
+    stage.link("image");
+    fs::copy(env!("CARGO_BIN_EXE_runner-vitals"), stage.path("work/runner-vitals")).unwrap();
+    for folder in ["/usr/local/bin/x", "/etc/systemd/system/x", "/home/runner/x"] {
+        stage.at_root(folder);
+    }
+    fs::write(stage.at_root("/etc/dispatch-token"), "abc\n").unwrap();
+    let server = Server::start(|_, _| Reply::of(200));
+    let url = format!("http://{}", server.address);
+    let script = block("docs/INSTALL.md", "install -m 755 runner-vitals image/run-job.sh");
+    stage.run(&script.replace("https://dispatcher.example", &url).replace("https://hub.example:8443", &url));
+    assert_eq!(stage.called(), [["systemctl", "enable", "--now", "runner-dispatch"]]);
+    let unit = fs::read_to_string(stage.at_root("/etc/systemd/system/runner-dispatch.service")).unwrap();
+    let of_unit = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+    assert_eq!((of_unit("EnvironmentFile="), of_unit("User=")), ("/etc/runner-vitals.env", "runner"));
+    stage.script("root/home/runner/run.sh", "echo the job");
+    let settings = fs::read_to_string(stage.at_root("/etc/runner-vitals.env")).unwrap();
+    // As the page has them: the stage puts its root in front once more.
+    let settings = settings.replace(&stage.path("root").display().to_string(), "");
+    let exports: String = settings.lines().map(|line| format!("export {line}\n")).collect();
+    let (start, folder) = (of_unit("ExecStart="), of_unit("WorkingDirectory="));
+    let probe = "export RUNNER_VITALS_BIN=/usr/local/bin/runner-vitals";
+    let (out, log) = stage.run(&format!("{exports}{probe}\ncd {folder}/\nexec {start}"));
+    assert!(out.contains("the job\n") && out.contains(" event=phase phase=claimed "), "{out}{log}");
+    assert!(out.contains(" event=start ") && out.contains(" event=stop "), "{out}{log}");
+    let poll = std::iter::repeat_with(|| server.next()).find(|request| request.target == "/dispatch").unwrap();
+    assert_eq!((poll.header("authorization"), poll.text().as_str()), (Some("Bearer abc"), "{}"));
+}
+
 #[test]
 fn it_installs_as_a_job_of_launchd() {
     let stage = Stage::new();

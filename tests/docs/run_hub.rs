@@ -50,11 +50,10 @@ fn a_small_fleet() {
     {
         stage.write(name, &text);
     }
-    stage.at_root("/etc/vitals-hub/tokens");
-    stage.at_root("/var/lib/vitals");
+    stage.at_root("/etc/vitals-token");
     let serve = block("docs/HUB.md", "token=$(head ")
         .replace("0.0.0.0:8443", &format!("127.0.0.1:{port}"))
-        .replace("vitals-hub serve", "printf '%s\\n' \"$token\" > /etc/vitals-token\nexec vitals-hub serve");
+        .replace("vitals-hub serve", "cp runner-1.token /etc/vitals-token\nexec vitals-hub serve");
     let mut hub = std::os::unix::process::CommandExt::process_group(&mut stage.bash(&serve), 0).spawn().unwrap();
     logged(&mut hub, "message=listening");
     let send = block("docs/HUB.md", "runner-vitals --sink ").replace("hub.example:8443", &format!("localhost:{port}"));
@@ -75,4 +74,41 @@ fn a_small_fleet() {
         lines.contains(" event=start ") && lines.contains(" runner.name=runner-1 runner.fleet=linux runner.env=prod "),
         "{lines}"
     );
+}
+
+/// With the settings that the page writes and the unit hands on the real hub starts.
+#[test]
+fn it_installs_as_a_service_of_systemd() {
+    let stage = Stage::new();
+    ["systemctl", "systemd-sysusers", "chgrp"].iter().for_each(|name| stage.stand_in(name));
+    stage.link("image");
+    fs::copy(env!("CARGO_BIN_EXE_vitals-hub"), stage.path("work/vitals-hub")).unwrap();
+    let cert = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    stage.write("cert.pem", &cert.cert.pem());
+    stage.write("key.pem", &cert.signing_key.serialize_pem());
+    for folder in ["/usr/local/bin/x", "/usr/lib/sysusers.d/x", "/etc/systemd/system/x"] {
+        stage.at_root(folder);
+    }
+    stage.run(&block("docs/INSTALL.md", "install -m 755 vitals-hub "));
+    let called: Vec<String> = stage.called().iter().map(|call| call[..call.len().min(2)].join(" ")).collect();
+    assert_eq!(called, ["systemd-sysusers", "chgrp vitals-hub", "systemctl enable"]);
+    let key = stage.at_root("/etc/vitals-hub/key.pem");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(key).unwrap().permissions()) & 0o777, 0o640);
+    let unit = fs::read_to_string(stage.at_root("/etc/systemd/system/vitals-hub.service")).unwrap();
+    for line in ["ExecStart=/usr/local/bin/vitals-hub serve", "EnvironmentFile=/etc/vitals-hub/env", "User=vitals-hub"]
+    {
+        assert!(unit.lines().any(|of_unit| of_unit == line), "{line}");
+    }
+    let users = fs::read_to_string(stage.at_root("/usr/lib/sysusers.d/vitals-hub.conf")).unwrap();
+    assert!(users.contains("\nu vitals-hub "), "{users}");
+    let settings = fs::read_to_string(stage.at_root("/etc/vitals-hub/env")).unwrap();
+    assert!(unit.contains("StateDirectory=vitals\n") && settings.contains("/var/lib/vitals\n"), "{settings}");
+    let mut hub = std::process::Command::new(stage.at_root("/usr/local/bin/vitals-hub"));
+    let settings = settings.replace("0.0.0.0:8443", "127.0.0.1:0").replace("127.0.0.1:9090", "127.0.0.1:0");
+    hub.arg("serve").env_clear().envs(settings.lines().map(|line| line.split_once('=').unwrap()));
+    hub.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+    let mut hub = hub.spawn().unwrap();
+    logged(&mut hub, "message=listening");
+    kill_process(Pid::from_child(&hub), Signal::TERM).unwrap();
+    assert!(hub.wait().unwrap().success());
 }

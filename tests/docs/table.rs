@@ -67,6 +67,12 @@ pub(crate) const TABLE: &[(&str, &str, How)] = &[
         "install -m 755 runner-vitals /usr/local/bin/\ncp",
         Run(HERE, "it_installs_as_a_job_of_launchd"),
     ),
+    (
+        "docs/INSTALL.md",
+        "install -m 755 runner-vitals image/run-job.sh",
+        Run(HERE, "it_installs_as_a_service_that_polls_for_jobs"),
+    ),
+    ("docs/INSTALL.md", "install -m 755 vitals-hub ", Run(HUB, "it_installs_as_a_service_of_systemd")),
     ("docs/INSTALL.md", "sha256sum --check", Run(HERE, "a_release_is_checked_and_unpacked")),
     ("docs/INSTALL.md", "runner-vitals --once\n", Run(HERE, "it_says_what_it_found")),
     ("docs/INSTALL.md", "runner-vitals --once --sink", Run(HERE, "it_says_when_no_server_takes_a_line")),
