@@ -131,6 +131,23 @@ fn tokens_are_read_again_when_they_change() {
     until("the mended file", || (post("runner-1") == 204).then_some(()));
 }
 
+/// As a hub begins whose tokens come one by one.
+#[test]
+fn a_file_without_a_token_yet_is_no_fault() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let hub = Hub::start(&["--auth", &format!("tokens={}", file.path().display())]);
+    hub.logged("there is no token yet");
+    fs::write(file.path(), "# one will stand here\n").unwrap();
+    let reloads =
+        |result| metric(hub.address, &format!("vitals_hub_reloads_total{{file=\"tokens\",result=\"{result}\"}}"));
+    until("the comment is taken", || (reloads("taken") >= 1).then_some(()));
+    let post = |runner: &str| Client::connect(hub.address).post(runner, line(1).as_bytes()).status;
+    assert_eq!(post("runner-1"), 401);
+    fs::write(file.path(), token_line("runner-1")).unwrap();
+    until("the first token", || (post("runner-1") == 204).then_some(()));
+    assert_eq!(reloads("failed"), 0);
+}
+
 #[test]
 fn metrics_can_have_a_port_of_their_own() {
     let hub = Hub::start(&["--metrics-listen", "127.0.0.1:0"]);

@@ -144,8 +144,8 @@ pub(super) fn take_tokens(auth: &Auth, contents: &[Vec<u8>]) -> Result<(), Strin
     let (Auth::Tokens(tokens), [content]) = (auth, contents) else { return Ok(()) };
     let table = table(content)?;
     // Who writes a file anew often empties it first.
-    if table.count() == 0 {
-        return Err("no token in it".to_owned());
+    if table.count() == 0 && tokens.count() > 0 {
+        return Err("no token in it any more".to_owned());
     }
     tokens.replace(table);
     Ok(())
@@ -173,6 +173,9 @@ async fn auth(mode: &AuthMode, trust: &Arc<net::tls::Tls>) -> Result<Auth, Serve
             let named = |error| ServeError::Setting(format!("{}: {error}", path.display()));
             let table = table(&read(path)?).map_err(named)?;
             tracing::info!(tokens = table.count(), "tokens are read");
+            if table.count() == 0 {
+                tracing::warn!("nobody is let in: there is no token yet");
+            }
             Ok(Auth::Tokens(Tokens::new(table)))
         }
         AuthMode::Kubernetes(settings) => {

@@ -69,6 +69,12 @@ impl Tokens {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).count()
+    }
+
     /// Who this token belongs to.
     ///
     /// # Errors
