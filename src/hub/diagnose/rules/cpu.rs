@@ -186,7 +186,11 @@ pub(crate) fn stolen(evidence: &Evidence<'_>) -> Case {
         1.. => case.less(0, figure, &lines),
         _ if evidence.lately().is_some_and(|lately| lately.has(Mean::CpuSteal)) => case.less(0, figure, &lines),
         _ => {
-            case.less(0, "no steal was told lately, which can also mean that the host does not tell".to_owned(), &lines);
+            case.less(
+                0,
+                "no steal was told lately, which can also mean that the host does not tell".to_owned(),
+                &lines,
+            );
         }
     }
     if steal >= 100 {
