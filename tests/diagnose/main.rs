@@ -28,6 +28,7 @@ mod loki;
 mod losses;
 mod made;
 mod page;
+mod silence;
 mod stand_in;
 mod support;
 mod trails;
