@@ -216,10 +216,22 @@ fn lines_that_are_not_all_of_one_run_make_nothing_sure() {
     };
     // Another line took the number of the next one, or that of a line that is kept.
     let twice = |made: Made| made.wait(700).again(1).event("pressure", "resource=memory kind=psi value=50.0");
-    low(&twice(well()).sample(), "1 line has the number of another of the run, and another time");
+    low(&twice(well()).sample(), "1 line denies another of the run");
     let killed = || well().event("kmsg.oom", "scope=guest victim.comm=node kts=150 msg=x");
-    low(&killed().wait(700).again(1).sample(), "1 line has the number of another");
-    low(&well().stop("reason=sigterm").wait(9).again(1).stop("reason=job_exit job.exit=3"), "1 line has the number");
+    low(&killed().wait(700).again(1).sample(), "1 line denies another of the run");
+    low(
+        &well().stop("reason=sigterm").wait(9).again(1).stop("reason=job_exit job.exit=3"),
+        "1 line denies another of the run",
+    );
+    // At the same time, with other words.
+    low(&well().again(1).wait_back(5000).with("vm.mem.avail.kb", 12288).sample(), "1 line denies another of the run");
+    low(&well().again(1).event("kmsg.panic", "kts=150 msg=x"), "1 line denies another of the run");
+    low(
+        &well().event("kmsg.segv", "comm=a kts=150 msg=x").again(1).sample().wait(1),
+        "1 line denies another of the run",
+    );
+    // Two last words.
+    low(&well().stop("reason=sigterm").stop("reason=job_exit job.exit=3"), "1 line denies another of the run");
     // The same line is the same, however often.
     let text = format!("{0}{0}", well().text());
     assert_eq!(crate::support::verdict(&text).confidence, Confidence::High);

@@ -11,9 +11,9 @@ use crate::support::{fixture, verdict, verdicts};
 use crate::trails::TRAILS;
 
 /// A trail, its cause, and what else is right to say of a part of it.
-struct Trail {
-    name: &'static str,
-    text: String,
+pub(crate) struct Trail {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
     cause: Cause,
     also: &'static [Cause],
     /// The lines that tell the cause: those that the verdict on the whole cites.
@@ -36,7 +36,7 @@ impl Trail {
 }
 
 /// Those of real guests, and made ones.
-fn trails() -> Vec<Trail> {
+pub(crate) fn trails() -> Vec<Trail> {
     let real = TRAILS.map(|(name, cause, also)| Trail::new(name, fixture(name), cause, also));
     let made =
         deaths().into_iter().map(|(name, made, cause, also)| Trail::new(name, made.text().to_owned(), cause, also));
@@ -138,85 +138,6 @@ fn contract(line: &str) -> Option<String> {
                 .is_none_or(|field| field.print == Print::Contract || matches!(field.unit, Unit::Text(0)))
     };
     if line.contains(" event=") { Some(line.to_owned()) } else { Some(without(line, |key| !is_kept(key))) }
-}
-
-/// Whether the last sample of a text shows a guest that is ill.
-fn is_ill(text: &str) -> bool {
-    let last = text.lines().rfind(|line| !line.contains(" event="));
-    let number = |key: &str| {
-        let value = last?.split(&format!(" {key}=")).nth(1)?.split(' ').next()?;
-        value.parse::<f64>().ok()
-    };
-    let is_over = |key, most| number(key).is_some_and(|value| value > most);
-    let is_short =
-        number("vm.mem.avail.kb").zip(number("vm.mem.total.kb")).is_some_and(|(avail, total)| avail < total / 10.0);
-    is_short
-        || is_over("mem.stall.pct", 10.0)
-        || is_over("mem.psi.full.avg10", 10.0)
-        || is_over("io.stall.pct", 60.0)
-        || is_over("cpu.steal.pct", 10.0)
-        || is_over("late.ms", 1000.0)
-        || is_over("pids.used.pct", 99.0)
-}
-
-/// What the last lines, which came within the last seconds, tell of trouble.
-fn tells_trouble(text: &str) -> bool {
-    let is_trouble = |line: &str| {
-        [" event=pressure", " event=kmsg.", " event=gap", "state=vanished", "state=waited"]
-            .iter()
-            .any(|of| line.contains(of))
-            && !line.contains(" old=1")
-    };
-    text.lines().rev().take(3).any(is_trouble)
-}
-
-/// Whoever loses the last lines of a trail loses what they told. What is left does not point elsewhere the surer for it: not where its last
-/// sample or its last lines are of a guest that is ill.
-#[test]
-fn losing_the_last_lines_makes_nothing_outside_sure() {
-    let mut seen = 0;
-    for trail in trails() {
-        let lines: Vec<&str> = trail.text.lines().collect();
-        for kept in 1..=lines.len() {
-            let part = lines[..kept].join("\n") + "\n";
-            if !is_ill(&part) && !tells_trouble(&part) {
-                continue;
-            }
-            seen += 1;
-            for found in verdicts(part.as_bytes()) {
-                let is_sure = found.cause == Cause::OutsideGuest && found.confidence == Confidence::High;
-                assert!(!is_sure, "{} first {kept}: {found:#?}", trail.name);
-            }
-        }
-    }
-    assert!(seen > 100, "{seen}");
-}
-
-/// Losing the last lines makes `outside_guest` surer only where one of them is a sample or an event that weakened it.
-#[test]
-fn silence_is_no_surer_for_a_hole_in_it() {
-    for trail in trails() {
-        let lines: Vec<&str> = trail.text.lines().collect();
-        let outside = |text: &str| {
-            let found = verdict(text);
-            (found.cause == Cause::OutsideGuest).then_some(found.score)
-        };
-        for kept in 12..=lines.len() {
-            let whole = lines[..kept].join("\n") + "\n";
-            // All but one of the latest lines: its number stays behind as a hole.
-            for hole in kept - 5..kept - 1 {
-                let part: String = lines[..kept]
-                    .iter()
-                    .enumerate()
-                    .filter(|(at, _)| *at != hole)
-                    .map(|(_, line)| format!("{line}\n"))
-                    .collect();
-                if let Some((before, after)) = outside(&whole).zip(outside(&part)) {
-                    assert!(after <= before, "{} {kept} without {hole}: {before} {after}\n{part}", trail.name);
-                }
-            }
-        }
-    }
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod losses;
 mod made;
 mod names;
 mod page;
+mod silence;
 mod stand_in;
 mod support;
 mod torn;

@@ -121,10 +121,10 @@ fn contradicted(evidence: &Evidence<'_>) -> Option<Doubt> {
     let other = evidence.life.odd().others;
     let says = match other {
         0 => return None,
-        1 => "1 line has the number of another of the run, and another time: not all of them are its own".to_owned(),
-        other => {
-            format!("{other} lines have the numbers of others of the run, and other times: not all of them are its own")
-        }
+        1 => "1 line denies another of the run (its number with other words, or a second last word): not all of them are its own".to_owned(),
+        other => format!(
+            "{other} lines deny others of the run (their numbers with other words, or a second last word): not all of them are its own"
+        ),
     };
     Some(Doubt { at_most: Some(LOW), reason: Reason { says, lines: vec![evidence.end] } })
 }

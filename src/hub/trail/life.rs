@@ -64,8 +64,8 @@ pub struct Life {
 /// What few runs have; apart, since runs are many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Odd {
-    /// Repeats that have another time than the line of that number: they are not the same line. Only lines that are kept are known by
-    /// their times: the ends, those of the latest minute that begin or end a slice, and what happened.
+    /// Lines that deny another of the run: of the same number and not the same, or a second last word. Only what is kept of lines tells
+    /// that: the times of the ends and of those of the latest minute that begin or end a slice, the last sample, and what happened.
     pub others: u32,
     /// Those of its lines that no kernel can have given: all but their times is left out.
     pub impossible: u32,
@@ -105,7 +105,11 @@ impl Life {
     pub fn sample(&mut self, sample: &Slice) {
         // One that goes on behind its last word is not over: somebody else wrote that.
         self.is_done &= sample.mark.seq < self.last.seq;
-        if !self.note(sample.mark) || self.is_done {
+        if !self.note(sample.mark) {
+            self.denies(self.is_another(sample.mark) || self.has_other_readings(sample));
+            return;
+        }
+        if self.is_done {
             return;
         }
         self.keep_kills(KILLS.map(|count| Some(Moved::at(sample.mark, sample.high(count)?))), sample.mark);
@@ -121,7 +125,9 @@ impl Life {
 
     /// Takes an event line.
     pub fn event(&mut self, mark: Mark, line: &Line<'_>) {
+        let what = What::of(line);
         if !self.note(mark) {
+            self.denies(self.is_another(mark) || self.has_happened_otherwise(mark.seq, what.as_ref()));
             return;
         }
         match line.event.as_deref() {
@@ -131,8 +137,8 @@ impl Life {
             Some("about" | "phase") => self.about.get_or_insert_default().about(line),
             _ => {}
         }
-        if let Some(what) = What::of(line) {
-            happening::keep(&mut self.happenings, Happening { mark, what });
+        if let Some(what) = what {
+            self.keep_happening(Happening { mark, what });
         }
     }
 
@@ -157,18 +163,13 @@ impl Life {
 
     /// Takes a line of which nothing is believed but its time.
     pub(super) fn impossible(&mut self, mark: Mark) {
-        if self.note(mark) {
+        let is_another = self.is_another(mark);
+        if !self.note(mark) {
+            self.denies(is_another);
+        } else {
             let odd = self.odd.get_or_insert_default();
             odd.impossible = odd.impossible.saturating_add(1);
             odd.last_impossible = Mark::later(odd.last_impossible, Some(mark));
-        }
-    }
-
-    /// Counts a repeat that is not the line that it repeats.
-    fn take_for_another(&mut self, mark: Mark) {
-        if self.is_another(mark) {
-            let odd = self.odd.get_or_insert_default();
-            odd.others = odd.others.saturating_add(1);
         }
     }
 
@@ -191,7 +192,7 @@ impl Life {
     /// Takes what another source had of the same run.
     pub fn fold(&mut self, other: &Self) {
         for mark in other.marks() {
-            self.take_for_another(mark);
+            self.denies(self.is_another(mark));
         }
         for mark in [other.first, other.last] {
             self.widen(mark);
@@ -224,7 +225,7 @@ impl Life {
             keep_recent(&mut self.recent, slice);
         }
         for happening in &other.happenings {
-            happening::keep(&mut self.happenings, happening.clone());
+            self.keep_happening(happening.clone());
         }
         if let Some(stages) = &other.stages {
             self.stages.get_or_insert_default().fold(stages);
@@ -343,12 +344,44 @@ impl Life {
     fn note(&mut self, mark: Mark) -> bool {
         if !self.seen.note(mark.seq) {
             self.repeats += 1;
-            self.take_for_another(mark);
             return false;
         }
         self.lines += 1;
         self.widen(mark);
         true
+    }
+
+    /// Counts a line that denies another.
+    fn denies(&mut self, does: bool) {
+        if does {
+            let odd = self.odd.get_or_insert_default();
+            odd.others = odd.others.saturating_add(1);
+        }
+    }
+
+    /// Keeps what happened. A run has one last word.
+    fn keep_happening(&mut self, new: Happening) {
+        let is_stop = |one: &Happening| matches!(one.what, What::Stop { .. });
+        self.denies(is_stop(&new) && self.happenings.iter().any(|one| is_stop(one) && one.mark.seq != new.mark.seq));
+        happening::keep(&mut self.happenings, new);
+    }
+
+    /// Whether the line of a sample's number is an event, or the last sample with other readings.
+    fn has_other_readings(&self, sample: &Slice) -> bool {
+        let is_other = |last: &Slice| {
+            // Where it stands does not tell it from another.
+            let mut same = *sample;
+            same.is_at(last.mark);
+            last.mark.seq == sample.mark.seq && same != *last
+        };
+        self.last_sample.as_deref().is_some_and(is_other)
+            || self.happenings.iter().any(|one| one.mark.seq == sample.mark.seq)
+    }
+
+    /// Whether the line of an event's number is the last sample, or told another one.
+    fn has_happened_otherwise(&self, seq: u64, what: Option<&What>) -> bool {
+        self.last_sample.as_ref().is_some_and(|last| last.mark.seq == seq)
+            || self.happenings.iter().any(|one| one.mark.seq == seq && Some(&one.what) != what)
     }
 
     /// Takes when the counts of kills moved in other samples, of which this is the last.
