@@ -42,6 +42,7 @@ pub mod reload;
 pub mod runners;
 pub mod seen;
 mod start;
+pub mod tail;
 pub mod tls;
 pub mod ways;
 
@@ -123,6 +124,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     tokio::spawn(forget(Arc::clone(&hub)));
     tokio::spawn(look_at_ways(Arc::clone(&hub)));
     tokio::spawn(look_at_fleets(Arc::clone(&hub)));
+    if let Some(settings) = &config.tail {
+        tokio::spawn(tail::run(start::tail(settings, &config)?, settings.query.clone(), Arc::clone(&hub)));
+    }
     let main = tokio::spawn(listen::serve(main, stopped));
     // Scraped to the end: it is not among what is drained.
     let (_never, never) = watch::channel(false);

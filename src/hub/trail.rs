@@ -29,6 +29,7 @@ pub mod runners;
 pub mod seen;
 pub mod slice;
 pub mod stage;
+pub mod tail;
 mod text;
 
 pub use book::{Book, Read};

@@ -25,7 +25,7 @@ pub(crate) enum Instead {
 
 #[derive(Debug)]
 pub(crate) struct Known {
-    entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// `max_entries_limit_per_query`.
     pub(crate) most: usize,
     pub(crate) tenant: Option<&'static str>,

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use crate::client::{Client, metric};
-use crate::hub::Hub;
+use crate::hub::{Hub, token_line};
 use crate::until;
 
 /// A line that is written now.
@@ -78,4 +78,51 @@ fn a_fleet_file_that_is_none_is_refused() {
         .unwrap();
     let said = String::from_utf8(out.stderr).unwrap();
     assert!(out.status.code() == Some(78) && said.contains("--fleet-file") && said.contains("line 2"), "{said}");
+}
+
+/// The bound of benches/BUDGET.md.
+const MEMBERS: usize = 10_000;
+const RESIDENT_AT_MOST_KB: u64 = 128 * 1024;
+
+#[test]
+fn ten_thousand_members_are_held_in_128_mib() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = dir.path().join("tokens");
+    let name = |nth: usize| format!("macos-runner-{nth:05}.fleet.example");
+    fs::write(&tokens, (0..MEMBERS).map(|nth| token_line(&name(nth))).collect::<String>()).unwrap();
+    let hub = Hub::start(&["--env", "prod", "--auth", &format!("tokens={}", tokens.display())]);
+    // As much as a runner tells until it has a job: a start, samples, three phases.
+    let about = "runner.image=registry.example/runner:2026-06-04 boot.id=fde637d9-fe92-4fa8-a3de-c055e757ace2";
+    let mut body = now(
+        "k3x9",
+        &format!("event=start interval.ms=5000 cgroup.path=/kubepods/burstable/pod1 psi=on kmsg=on {about}"),
+    );
+    for seq in 2..8 {
+        body += &now("k3x9", "vm.mem.total.kb=8000000 vm.mem.avail.kb=1000 load1=0.30")
+            .replace("seq=1 ", &format!("seq={seq} "));
+    }
+    for (run, phase) in
+        [("aaaa", "warming uptime.ms=4000"), ("bbbb", "ready uptime.ms=9000"), ("cccc", "claimed uptime.ms=9100")]
+    {
+        body += &now(run, &format!("event=phase phase={phase} {about}"));
+    }
+    let post = |part: usize| {
+        let mut guest = Client::connect(hub.address);
+        for nth in (0..MEMBERS).skip(part).step_by(4) {
+            assert_eq!(guest.post(&name(nth), body.as_bytes()).status, 204);
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..4).for_each(|part| {
+            drop(scope.spawn({
+                let post = &post;
+                move || post(part)
+            }))
+        })
+    });
+    let text = Client::connect(hub.address).get("/metrics").body;
+    let members = format!("vitals_hub_fleet_members{{env=\"prod\",fleet=\"linux\",state=\"claimed\"}} {MEMBERS}.0");
+    assert!(text.lines().any(|line| line == members), "{text}");
+    println!("{} KiB", hub.peak_kb());
+    assert!(hub.peak_kb() <= RESIDENT_AT_MOST_KB, "{} KiB", hub.peak_kb());
 }

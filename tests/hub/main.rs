@@ -27,6 +27,13 @@ mod pages;
 #[path = "../support/hub.rs"]
 #[allow(dead_code, reason = "what others use of it")]
 mod running;
+#[path = "../support/server.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod server;
+#[path = "../diagnose/stand_in.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod stand_in;
+mod tail;
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};

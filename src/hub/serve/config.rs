@@ -10,14 +10,17 @@ use super::out::dir::Caps;
 use super::out::loki;
 use super::pages::FLEET_PATH;
 use super::runners::Pace;
+use super::tail;
 use crate::line::field::{RUNNER_ENV, Unit};
 
 mod environment;
 mod loki_args;
 mod senders;
+mod tail_args;
 
 use loki_args::LokiArgs;
 use senders::SenderArgs;
+use tail_args::TailArgs;
 
 pub use environment::{Environment, environment};
 pub use senders::AuthMode;
@@ -61,6 +64,8 @@ pub struct Args {
     open_pages: bool,
     #[command(flatten)]
     loki: LokiArgs,
+    #[command(flatten)]
+    tail: TailArgs,
     /// Certificates to trust in place of the system's, PEM: of Loki, and of the URL of a key set
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -104,6 +109,8 @@ pub struct Config {
     pub outs: Vec<OutMode>,
     /// What guests cannot know of their fleets.
     pub fleet_file: Option<PathBuf>,
+    /// Where else lines of runners are.
+    pub tail: Option<tail::Settings>,
     /// Its pages are for everybody.
     pub has_open_pages: bool,
     /// Whom the hub itself trusts, in place of the system's roots.
@@ -178,6 +185,7 @@ impl Config {
             env: args.env,
             outs: stdout.into_iter().chain(dir).chain(loki).collect(),
             fleet_file: args.fleet_file,
+            tail: args.tail.settings()?,
             has_open_pages: args.open_pages,
             ca_file: args.ca_file,
             tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key }),

@@ -11,6 +11,7 @@ use crate::hub::fleet::file::FleetFile;
 use crate::hub::live::now::{Named, Now};
 use crate::hub::live::one::Sample;
 use crate::hub::live::{Batch, Clock, Live};
+use crate::hub::trail::tail::Tail;
 use crate::line::Tag;
 
 use super::ingest::sort::Good;
@@ -45,6 +46,16 @@ impl Fleets {
         let told = events.iter().filter_map(|at| lines.get(*at)).map(|(_, placed)| placed.line.as_str()).collect();
         let batch = Batch { name: &first.sender.name, events: told, sample, clock: Clock::Received };
         self.lock().take(&batch, since_1970_ms(now));
+    }
+
+    /// Takes what a reading of Loki brought at `now`.
+    pub fn take_tail(&self, tail: &Tail, now: SystemTime) {
+        for runner in tail.runners() {
+            let sample =
+                runner.sample.map(|(text, head)| Sample { text, run: head.run, seq: head.seq, at_ms: head.at_ms });
+            let batch = Batch { name: runner.name, events: runner.events, sample, clock: Clock::Theirs };
+            self.lock().take(&batch, since_1970_ms(now));
+        }
     }
 
     /// Looks at who is silent; whether more are to be looked at.

@@ -45,6 +45,7 @@ pub struct Metrics {
     pub forgotten: Counter,
     reloads: Family<[(&'static str, &'static str); 2], Counter>,
     runners: Family<[(&'static str, String); 1], Gauge>,
+    tail: Family<Label, Counter>,
     uptime: Gauge,
     scrape: Mutex<()>,
     /// Of the files by day and runner.
@@ -107,6 +108,7 @@ impl Metrics {
             forgotten: Counter::default(),
             reloads: Family::default(),
             runners: Family::default(),
+            tail: Family::default(),
             uptime: Gauge::default(),
             scrape: Mutex::default(),
             dir: DirMetrics::default(),
@@ -131,6 +133,7 @@ impl Metrics {
         registry.register("forgotten", help, self.forgotten.clone());
         registry.register("reloads", "Files that changed, by result", self.reloads.clone());
         registry.register("runners", "Runners that sent something in the last five minutes", self.runners.clone());
+        registry.register("tail_reads", "Readings of Loki's latest lines, by result", self.tail.clone());
         registry.register("uptime_seconds", "Since the start", self.uptime.clone());
         let build: Family<Label, ConstGauge<i64>> = Family::new_with_constructor(|| ConstGauge::new(1));
         drop(build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]));
@@ -192,6 +195,11 @@ impl Metrics {
     /// Counts a file that changed.
     pub fn reload(&self, file: &'static str, result: &'static str) {
         self.reloads.get_or_create(&[("file", file), ("result", result)]).inc();
+    }
+
+    /// Counts a reading of Loki's latest lines.
+    pub fn tail(&self, result: &'static str) {
+        self.tail.get_or_create(&[("result", result)]).inc();
     }
 
     /// Lines that began, or ended, their way out.

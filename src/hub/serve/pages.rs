@@ -1,9 +1,9 @@
 //! `GET /fleet`, what fleets are now, and `GET /runners/ID`, what `diagnose` says of one: for who may write too, or for everybody.
 
 use std::net::SocketAddr;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, State};
@@ -17,10 +17,13 @@ use tokio::sync::Semaphore;
 
 use crate::hub::diagnose;
 use crate::hub::live::page;
+use crate::hub::trail::loki::Question;
+use crate::hub::trail::loki::question::{of_pod, since_1970_ns};
 
 use super::Hub;
 use super::ingest::{self, Answer};
 use super::out::dir;
+use super::tail;
 
 /// What has a page.
 pub const FLEET_PATH: &str = "/fleet";
@@ -34,6 +37,9 @@ const REPORTS: usize = 2;
 /// Of a runner's files, the latest days first, so much is read.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// How far back Loki is asked.
+const LOKI_SINCE: Duration = Duration::from_hours(24);
+
 /// What a browser may do with a page: nothing but show it.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -45,14 +51,17 @@ pub struct Pages {
     pub is_open: bool,
     /// Files by day and runner.
     pub dir: Option<PathBuf>,
+    /// Where else lines are, and certificates to trust there.
+    pub tail: Option<(tail::Settings, Option<PathBuf>)>,
     reports: Arc<Semaphore>,
 }
 
 impl Pages {
     /// Nobody looks yet.
     #[must_use]
-    pub fn new(is_open: bool, dir: Option<PathBuf>) -> Self {
-        Self { is_open, dir, reports: Arc::new(Semaphore::new(REPORTS)) }
+    pub fn new(is_open: bool, dir: Option<PathBuf>, tail: Option<tail::Settings>, ca_file: Option<PathBuf>) -> Self {
+        let tail = tail.map(|settings| (settings, ca_file));
+        Self { is_open, dir, tail, reports: Arc::new(Semaphore::new(REPORTS)) }
     }
 }
 
@@ -86,15 +95,16 @@ async fn runner(
     if let Err(refusal) = let_in(&hub, from, &headers).await {
         return refusal;
     }
-    let Some(dir) = hub.pages.dir.clone() else {
-        return (StatusCode::NOT_FOUND, "no lines are kept here: reports are made with --dir\n").into_response();
-    };
+    if hub.pages.dir.is_none() && hub.pages.tail.is_none() {
+        let why = "no lines are kept here: reports are made with --dir or --tail-loki\n";
+        return (StatusCode::NOT_FOUND, why).into_response();
+    }
     let Ok(turn) = Arc::clone(&hub.pages.reports).try_acquire_owned() else {
         return ingest::busy("other reports are being made");
     };
     let made = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        report(&dir, &id, SystemTime::now())
+        report(&hub.pages, &id, SystemTime::now())
     });
     match made.await {
         Ok(Ok(Some(report))) => html(report),
@@ -103,13 +113,20 @@ async fn runner(
     }
 }
 
-fn report(dir: &FilePath, runner: &str, now: SystemTime) -> std::io::Result<Option<Vec<u8>>> {
-    let files = dir::files_of(dir, runner, MOST_BYTES)?;
-    if files.is_empty() {
+/// From its files, or, where it has none, from what Loki has of its Pod.
+fn report(pages: &Pages, runner: &str, now: SystemTime) -> std::io::Result<Option<Vec<u8>>> {
+    let files = pages.dir.as_deref().map_or(Ok(Vec::new()), |dir| dir::files_of(dir, runner, MOST_BYTES))?;
+    let asking = pages.tail.as_ref().filter(|_| files.is_empty());
+    let asking = asking.map(|(settings, ca_file)| {
+        let from = now.checked_sub(LOKI_SINCE).unwrap_or(SystemTime::UNIX_EPOCH);
+        let query = of_pod(runner);
+        (settings.asking(ca_file.clone()), Question { query, from_ns: since_1970_ns(from), to_ns: since_1970_ns(now) })
+    });
+    if files.is_empty() && asking.is_none() {
         return Ok(None);
     }
     let mut report = Vec::new();
-    Ok(diagnose::report(&files, None, runner, now, &mut report)?.map(|()| report))
+    Ok(diagnose::report(&files, asking.as_ref(), runner, now, &mut report)?.map(|()| report))
 }
 
 /// Whoever may write may look, unless everybody may.

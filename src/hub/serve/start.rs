@@ -26,10 +26,12 @@ use super::out::stdout::Stdout;
 use super::pages::Pages;
 use super::refusals::Refusals;
 use super::runners::Runners;
+use super::tail;
 use super::tls::{self, Tls};
 use super::ways::Ways;
 use super::{Hub, ServeError, Side};
 use crate::hub::fleet::file::FleetFile;
+use crate::hub::trail;
 use crate::net;
 use crate::net::client::Matcher;
 
@@ -106,7 +108,7 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
         budget: Budget::new(config.max_queue_bytes),
         metrics,
         fleets,
-        pages: Pages::new(config.has_open_pages, dir),
+        pages: Pages::new(config.has_open_pages, dir, config.tail.clone(), config.ca_file.clone()),
         began: Instant::now(),
         refusals: Refusals::new(Duration::ZERO),
         is_draining: AtomicBool::new(false),
@@ -149,6 +151,12 @@ pub(super) fn take_tokens(auth: &Auth, contents: &[Vec<u8>]) -> Result<(), Strin
     }
     tokens.replace(table);
     Ok(())
+}
+
+/// Who is asked for the latest lines.
+pub(super) fn tail(settings: &tail::Settings, config: &Config) -> Result<trail::loki::Loki, ServeError> {
+    let made = trail::loki::Loki::new(&settings.asking(config.ca_file.clone()));
+    made.map_err(|error| ServeError::Setting(format!("--tail-loki {error}")))
 }
 
 /// Takes a changed fleet file.

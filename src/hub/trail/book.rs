@@ -19,6 +19,7 @@ use super::possible::{self, Impossible};
 use super::rests::Rests;
 use super::runners::{self, Runner};
 use super::slice::{self, Mark, Place, Slice};
+use super::tail::Tail;
 use super::text;
 
 /// How many broken lines are named; all are counted.
@@ -89,6 +90,8 @@ pub struct Book {
     scanner: Scanner,
     /// Where lines go in place of the lives, when they are read once more.
     film: Option<Film>,
+    /// Where lines go in place of the lives, when they are handed on.
+    tail: Option<Tail>,
     /// Phase lines are kept together by runner.
     keeps_stages: bool,
 }
@@ -151,6 +154,39 @@ impl Book {
         Self { keeps_stages: true, ..Self::default() }
     }
 
+    /// A book that hands lines on: events as they are, and of the samples of each runner the latest.
+    #[must_use]
+    pub fn of_tail() -> Self {
+        Self { tail: Some(Tail::default()), ..Self::default() }
+    }
+
+    /// What was handed on.
+    #[must_use]
+    pub fn into_tail(self) -> Tail {
+        self.tail.unwrap_or_default()
+    }
+
+    fn tail_text(&mut self, text: &str, origin: Origin, place: Place) {
+        let pod = self.names.text(origin.0);
+        let Some(tail) = &mut self.tail else { return };
+        let mut name = None;
+        let head = self.scanner.sample(text, |row, found| match found {
+            Found::Text(text) if Some(row) == *NAME_ROW => name = Some(text),
+            _ => {}
+        });
+        self.counts.ours += 1;
+        match head {
+            Some(head) => tail.sample(pod.or(name), text, head),
+            None => match Line::decode(text) {
+                Ok(line) => tail.line(pod.or_else(|| line.text(field::RUNNER_NAME)), text, &line),
+                Err(error) => {
+                    self.counts.ours -= 1;
+                    self.is_broken(place, error.to_string());
+                }
+            },
+        }
+    }
+
     /// The number of an origin. What is longer than any Pod's name is none.
     pub fn origin(&mut self, label: Option<&str>) -> Origin {
         let label = label.filter(|label| (1..=text::LABEL_BYTES).contains(&label.len()));
@@ -166,6 +202,7 @@ impl Book {
     /// milliseconds since 1970.
     pub fn take_at(&mut self, line: &[u8], origin: Origin, place: Place, came_ms: Option<i64>) {
         match std::str::from_utf8(line) {
+            Ok(text) if self.tail.is_some() => self.tail_text(text, origin, place),
             Ok(text) if self.film.is_some() => self.film_text(text, origin, place),
             Ok(text) => self.take_text(text, origin, place, came_ms.or_else(|| received_ms(text))),
             Err(error) => {

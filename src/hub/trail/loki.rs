@@ -40,6 +40,8 @@ pub struct Reading {
     pub entries: u64,
     /// Nanoseconds of which there may be more lines than Loki gives at once: those beyond are lost.
     pub crowded: u64,
+    /// There is more, older, than was to be read.
+    pub is_cut: bool,
     /// Why it ended before its time, and where: of what is older nothing was read.
     pub failure: Option<(LokiError, u64)>,
 }
@@ -66,10 +68,25 @@ impl Loki {
     ///
     /// To be called within tokio's runtime, with time and input and output enabled.
     pub async fn read(&mut self, question: &Question, book: &mut Book, tell: &mut dyn FnMut(&str)) -> Reading {
+        self.read_pages(question, u64::MAX, book, tell).await
+    }
+
+    /// The same, the newest of them: no more than so many pages.
+    pub async fn read_pages(
+        &mut self,
+        question: &Question,
+        most_pages: u64,
+        book: &mut Book,
+        tell: &mut dyn FnMut(&str),
+    ) -> Reading {
         let source = book.source(&self.asker.server());
         let mut reading = Reading::default();
         let mut next = Next { end_ns: question.to_ns, lines: MOST_LINES, most_lines: MOST_LINES };
         while next.end_ns > question.from_ns {
+            if reading.pages >= most_pages {
+                reading.is_cut = true;
+                return reading;
+            }
             let answered = self.asker.ask(&question.parameters(next.end_ns, next.lines), tell).await;
             let followed = answered.and_then(|answered| match answered {
                 Answered::Page(body) => {

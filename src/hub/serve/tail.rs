@@ -1,0 +1,142 @@
+//! `--tail-loki`: what Pod logs bring to Loki, read every few seconds, makes members too.
+//!
+//! A reading overlaps the one before, for lines come to Loki late; what comes twice, also by a request, is counted once. What one
+//! reading takes is bounded: the newest lines, so that it is not the present that is lost.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime::Handle;
+
+use crate::hub::credentials::Credentials;
+use crate::hub::trail::Book;
+use crate::hub::trail::loki::question::since_1970_ns;
+use crate::hub::trail::loki::{self, Loki, Question, Reading};
+use crate::hub::trail::tail::Tail;
+use crate::net::client::Matcher;
+use crate::url::Url;
+
+use super::Hub;
+
+/// How often Loki is asked.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// How late a line may come to Loki.
+const LATE: Duration = Duration::from_secs(15);
+
+/// Loki takes entries that are so far ahead of its clock.
+const AHEAD: Duration = Duration::from_secs(600);
+
+/// How far back the first reading goes, for events alone.
+const FIRST: Duration = Duration::from_hours(6);
+
+/// Where none was for so long, no more is read of what came meanwhile than of so long.
+const MOST: Duration = Duration::from_mins(15);
+
+/// Pages of one reading, 5,000 lines each at most.
+const PAGES: u64 = 4;
+
+/// How long an answer may take.
+const WITHIN: Duration = Duration::from_secs(20);
+
+/// Which Loki is asked for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Loki.
+    pub url: Url,
+    /// A log query for the lines of runners.
+    pub query: String,
+    /// `X-Scope-OrgID`.
+    pub tenant: Option<String>,
+    /// Who asks.
+    pub credentials: Option<Credentials>,
+}
+
+impl Settings {
+    /// As what asks has it.
+    #[must_use]
+    pub fn asking(&self, ca_file: Option<PathBuf>) -> loki::Settings {
+        loki::Settings {
+            url: self.url.clone(),
+            tenant: self.tenant.clone(),
+            credentials: self.credentials.clone(),
+            ca_file,
+            proxies: Matcher::from_env(),
+            within: WITHIN,
+        }
+    }
+}
+
+/// Reads until it is dropped.
+pub async fn run(mut loki: Loki, query: String, hub: Arc<Hub>) {
+    let mut read_until: Option<SystemTime> = None;
+    let mut was_well = true;
+    loop {
+        let now = SystemTime::now();
+        let question = question(&query, read_until, now);
+        let (reading, tail);
+        (loki, reading, tail) = match tokio::task::spawn_blocking(move || read(loki, &question)).await {
+            Ok(read) => read,
+            // It ends, or a bug was told.
+            Err(_) => return,
+        };
+        hub.fleets.take_tail(&tail, SystemTime::now());
+        hub.metrics.tail(result(&reading));
+        match &reading.failure {
+            None => read_until = Some(now),
+            Some((error, _)) if was_well => tracing::error!(%error, "the latest lines cannot be read"),
+            Some(_) => {}
+        }
+        if !was_well && reading.failure.is_none() {
+            tracing::info!("the latest lines can be read again");
+        }
+        was_well = reading.failure.is_none();
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Reads on a thread of its own: a book stays where it is.
+fn read(mut loki: Loki, question: &Question) -> (Loki, Reading, Tail) {
+    let mut book = Book::of_tail();
+    let mut tell = |says: &str| tracing::debug!("{says}");
+    let reading = Handle::current().block_on(loki.read_pages(question, PAGES, &mut book, &mut tell));
+    (loki, reading, book.into_tail())
+}
+
+/// What is asked at `now` where everything was read up to a time.
+fn question(query: &str, read_until: Option<SystemTime>, now: SystemTime) -> Question {
+    let back = |from: SystemTime, by: Duration| from.checked_sub(by).unwrap_or(SystemTime::UNIX_EPOCH);
+    let (query, from) = match read_until {
+        None => (format!("{query} |= `event=`"), back(now, FIRST)),
+        Some(until) => (query.to_owned(), back(until, LATE).max(back(now, MOST))),
+    };
+    let to = now.checked_add(AHEAD).unwrap_or(now);
+    Question { query, from_ns: since_1970_ns(from), to_ns: since_1970_ns(to) }
+}
+
+fn result(reading: &Reading) -> &'static str {
+    match reading {
+        Reading { failure: Some(_), .. } => "failed",
+        Reading { is_cut: true, .. } => "cut",
+        _ => "read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_begins_before_the_end_of_the_last() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let span = |until: Option<u64>| {
+            let asked = question("{a=\"b\"}", until.map(at), at(100_000));
+            (asked.query, asked.from_ns / 1_000_000_000, asked.to_ns / 1_000_000_000)
+        };
+        let all = || "{a=\"b\"}".to_owned();
+        assert_eq!(span(None), (format!("{} |= `event=`", all()), 100_000 - 6 * 3600, 100_600));
+        assert_eq!(span(Some(99_995)), (all(), 99_980, 100_600));
+        assert_eq!(span(Some(5)), (all(), 100_000 - 900, 100_600), "a long outage is not made up for");
+    }
+}
