@@ -116,7 +116,11 @@ fn log_filter(text: &str) -> Result<EnvFilter, String> {
 }
 
 fn run(config: Config) -> Result<(), ServeError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // What is on its way goes on before more is read: what a way out has let through is told first, and few sockets are looked at
+    // at once. Else a thousand guests that send at the same time have all of their lines in memory.
+    runtime.global_queue_interval(1).event_interval(256).max_io_events_per_tick(64);
+    let runtime = runtime.enable_all().build()?;
     let ended = runtime.block_on(async {
         let stop = stop()?;
         serve::run(config, stop).await

@@ -1,7 +1,7 @@
 //! A client that says just what it is told to.
 
 use std::io::{BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::hub::token;
 use crate::{PATIENCE, until_read};
@@ -38,6 +38,11 @@ impl Client {
     /// Says bytes; whether they were taken.
     pub(crate) fn say(&mut self, bytes: &[u8]) -> bool {
         self.stream.get_mut().write_all(bytes).is_ok()
+    }
+
+    /// Closes its half of the connection.
+    pub(crate) fn says_no_more(&self) {
+        self.stream.get_ref().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Waits until the hub has read all of that.

@@ -1,20 +1,28 @@
 //! Clients that want to hold the hub up.
 
+use std::fs;
 use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, Signal};
 
 use crate::client::{Client, PATH, metric};
-use crate::hub::{self, Hub, dir_lines, line, token};
+use crate::hub::{self, Hub, dir_lines, line, token, token_line};
 use crate::{running, until};
 
 /// What a test machine may add to ten seconds.
 const TEN_AND_MORE: std::ops::Range<Duration> = Duration::from_secs(8)..Duration::from_secs(30);
 
+/// Of each request that is served at once with a thousand others, beside its connection.
+const SERVED_KB: u64 = 12;
+
 fn head(length: usize) -> String {
-    let token = token("runner-1");
+    head_of("runner-1", length)
+}
+
+fn head_of(runner: &str, length: usize) -> String {
+    let token = token(runner);
     format!(
         "POST {PATH} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n"
     )
@@ -117,6 +125,53 @@ fn a_thousand_idle_connections_cost_little() {
         assert_eq!(client.get("/healthz").status, 200, "and they still work");
     }
     drop(silent);
+}
+
+#[test]
+fn a_thousand_requests_at_once_cost_little() {
+    const ROUNDS: u64 = 5;
+    allow_open_files();
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = dir.path().join("tokens");
+    let runner = |i| format!("runner-{i}");
+    fs::write(&tokens, (0..1000).map(|i| token_line(&runner(i))).collect::<String>()).unwrap();
+    let hub = Hub::start(&["--auth", &format!("tokens={}", tokens.display())]);
+    let mut guests: Vec<Client> = (0..1000).map(|_| Client::connect(hub.address)).collect();
+    for guest in &mut guests {
+        assert_eq!(guest.get("/healthz").status, 200);
+    }
+    let before = hub.resident_kb();
+    for round in 0..ROUNDS {
+        // Ten lines of some 600 bytes, in the same read as the head.
+        let lines = (0..10).map(|i| line(10 * round + i).replace('\n', &format!(" pad={}\n", "x".repeat(520))));
+        let body: String = lines.collect();
+        // All of them are there before it sees the first.
+        hub.signal(Signal::STOP);
+        for (i, guest) in guests.iter_mut().enumerate() {
+            assert!(guest.say(format!("{}{body}", head_of(&runner(i), body.len())).as_bytes()));
+        }
+        hub.signal(Signal::CONT);
+        for guest in &mut guests {
+            assert_eq!(guest.answer().unwrap().status, 204);
+        }
+    }
+    let grown = hub.resident_kb().saturating_sub(before);
+    assert_eq!(hub.lines().len() as u64, ROUNDS * 10 * 1000);
+    assert!(grown < 1000 * SERVED_KB, "{grown} KiB");
+}
+
+#[test]
+fn who_has_said_all_and_closes_that_half_is_answered() {
+    let hub = Hub::start(&[]);
+    let mut client = Client::connect(hub.address);
+    let body = line(1);
+    // The end is there before it sees the beginning.
+    hub.signal(Signal::STOP);
+    assert!(client.say(format!("{}{body}", head(body.len())).as_bytes()));
+    client.says_no_more();
+    hub.signal(Signal::CONT);
+    assert_eq!(client.answer().map(|answer| answer.status), Some(204));
+    assert!(client.answer().is_none(), "and then it is closed");
 }
 
 /// Ten thousand, or as many as the limit of open files lets beside what other tests have open here; and so many are had by

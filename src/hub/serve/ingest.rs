@@ -79,7 +79,10 @@ pub async fn post(
 
 async fn serve(hub: &Arc<Hub>, from: IpAddr, request: Request) -> Result<Answer, Answer> {
     let (head, body) = request.into_parts();
-    let (sender, encoding) = match admitted(hub, from, &head.headers).await {
+    let told = admitted(hub, from, &head.headers).await;
+    // Its values are pieces of the connection's buffer, which takes a second one while they are held.
+    drop(head);
+    let (sender, encoding) = match told {
         Ok(admitted) => admitted,
         Err(refusal) => {
             body::discard(body, DISCARD_PATIENCE).await;

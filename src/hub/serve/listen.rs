@@ -135,16 +135,18 @@ impl Connection {
             () = stopped(&mut stop) => None,
         };
         match first {
-            // Boxed: who says nothing does not cost what serving takes.
-            Some(true) => Box::pin(self.with_tls(stream, stop)).await,
+            // Boxed, each for itself: who says nothing does not cost what serving takes, nor who speaks in the clear what TLS does.
+            Some(true) => match &self.tls {
+                None => Box::pin(self.serve(stream, stop)).await,
+                Some(tls) => Box::pin(self.with_tls(tls, stream, stop)).await,
+            },
             Some(false) => self.metrics.cut("silent"),
             None => {}
         }
         self.metrics.connections.dec();
     }
 
-    async fn with_tls(&self, stream: TcpStream, mut stop: watch::Receiver<bool>) {
-        let Some(tls) = &self.tls else { return self.serve(stream, stop).await };
+    async fn with_tls(&self, tls: &Tls, stream: TcpStream, mut stop: watch::Receiver<bool>) {
         let shaken = tokio::select! {
             shaken = timeout(HEAD_PATIENCE, tls.acceptor().accept(stream)) => shaken,
             () = stopped(&mut stop) => return,
@@ -169,6 +171,9 @@ impl Connection {
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_HEAD_BYTES)
+            // While a request is served nothing is read, not even whether its client is still there: to look for that takes a
+            // second buffer for each of them.
+            .half_close(true)
             .serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
