@@ -124,7 +124,12 @@ impl Seen {
     fn retain(&mut self, mut keeps: impl FnMut(&Block) -> bool) {
         let before = self.blocks.len();
         self.blocks.retain(|_, block| keeps(block));
-        self.all.0.fetch_sub(before - self.blocks.len(), Ordering::Relaxed);
+        let gone = before - self.blocks.len();
+        if gone > 0 {
+            // Anew: a table marks the places of what is gone, and grows when marks have taken its room.
+            self.blocks = std::mem::take(&mut self.blocks).into_iter().collect();
+        }
+        self.all.0.fetch_sub(gone, Ordering::Relaxed);
     }
 }
 
@@ -206,6 +211,22 @@ mod tests {
             assert!(!seen.is_missing(key(1, i * 64), 0), "at least the newest");
             assert!(seen.blocks.len() <= 2);
         }
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_no_room_behind() {
+        let mut seen = Seen::new(Blocks::default());
+        let blocks = u64::try_from(OWN_BLOCKS).unwrap();
+        for i in 0..blocks {
+            seen.mark(key(1, i * 64), 0, T0);
+        }
+        let full = seen.blocks.capacity();
+        for i in blocks..20 * blocks {
+            seen.mark(key(1, i * 64), 0, T0);
+            assert!(seen.blocks.capacity() <= full, "{i}: {} of {full}", seen.blocks.capacity());
+        }
+        seen.forget_old(T0 + REMEMBERED + Duration::from_secs(1));
+        assert_eq!(seen.blocks.capacity(), 0);
     }
 
     proptest! {
