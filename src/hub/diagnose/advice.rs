@@ -3,6 +3,7 @@
 use crate::hub::trail::happening::What;
 use crate::hub::trail::slice::{High, Low, Mark};
 
+use super::ailing;
 use super::case::Case;
 use super::cause::Cause;
 use super::clock::Looked;
@@ -12,7 +13,8 @@ use super::units::{at, size};
 
 /// What would keep it from happening again.
 pub(super) fn advice(evidence: &Evidence<'_>, case: &Case, others: &[Case]) -> Vec<String> {
-    let mut advice = of_cause(evidence, case, others.iter().any(Case::ails));
+    let has_ailed = others.iter().any(Case::ails) || !ailing::ailments(evidence).is_empty();
+    let mut advice = of_cause(evidence, case, has_ailed);
     advice.extend(evidence.looked.map(later));
     advice.extend(outside_limit(evidence));
     advice
