@@ -96,6 +96,7 @@ fn no_sentence_denies_the_figures_beside_it() {
             let killed = text.contains("event=kmsg.oom") && !text.contains("old=1") || text.contains(" oom_kill=1 ");
             let checks = [
                 (says("nothing ailed"), true),
+                (says("look at the node and the platform"), found.ending == Ending::Unread),
                 (says("nothing is seen that ailed it"), busy || killed || lowest_available(&text) < 10),
                 (says("no line tells how tasks waited for it"), text.contains("mem.psi.full.avg10=9")),
                 (says("nothing tells how long tasks waited for disks"), text.contains("io.psi.some.avg10=9")),

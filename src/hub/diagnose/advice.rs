@@ -50,6 +50,9 @@ fn of_cause(evidence: &Evidence<'_>, case: &Case, has_ailed: bool) -> Vec<String
         Cause::Paused => {
             format!("look at what the host did{}: snapshots, migration, an overcommitted node", when())
         }
+        Cause::OutsideGuest if evidence.ending == Ending::Unread => {
+            format!("look at what read the probe's stdout{}: its launcher, a pipe, a collector", when())
+        }
         Cause::OutsideGuest => {
             format!("look at the node and the platform{}: kills, evictions, a lost node, its network", when())
         }
