@@ -3,6 +3,7 @@
 use crate::hub::trail::happening::What;
 use crate::hub::trail::slice::{High, Low, Mark};
 
+use super::ailing;
 use super::case::Case;
 use super::cause::Cause;
 use super::clock::Looked;
@@ -12,7 +13,8 @@ use super::units::{at, size};
 
 /// What would keep it from happening again.
 pub(super) fn advice(evidence: &Evidence<'_>, case: &Case, others: &[Case]) -> Vec<String> {
-    let mut advice = of_cause(evidence, case, others.iter().any(Case::ails));
+    let has_ailed = others.iter().any(Case::ails) || !ailing::ailments(evidence).is_empty();
+    let mut advice = of_cause(evidence, case, has_ailed);
     advice.extend(evidence.looked.map(later));
     advice.extend(outside_limit(evidence));
     advice
@@ -47,6 +49,9 @@ fn of_cause(evidence: &Evidence<'_>, case: &Case, has_ailed: bool) -> Vec<String
         Cause::NetworkLost => format!("look at the network between the guest and the endpoint{}", when()),
         Cause::Paused => {
             format!("look at what the host did{}: snapshots, migration, an overcommitted node", when())
+        }
+        Cause::OutsideGuest if evidence.ending == Ending::Unread => {
+            format!("look at what read the probe's stdout{}: its launcher, a pipe, a collector", when())
         }
         Cause::OutsideGuest => {
             format!("look at the node and the platform{}: kills, evictions, a lost node, its network", when())

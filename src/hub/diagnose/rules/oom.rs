@@ -256,8 +256,8 @@ fn unseen_peak(evidence: &Evidence<'_>, kind: Cause) -> Option<String> {
 }
 
 /// Whether a sample behind the kill has the kernel's own count of the peak, so that it was not missed.
-pub(crate) fn is_peak_behind(evidence: &Evidence<'_>, oom: &Oom<'_>) -> bool {
-    let behind = evidence.last_sample().filter(|last| last.mark.seq > oom.mark.seq);
+fn is_peak_behind(evidence: &Evidence<'_>, oom: &Oom<'_>) -> bool {
+    let behind = evidence.last_sample().filter(|last| last.mark.seq >= oom.mark.seq);
     oom.kind != Cause::GuestOom && behind.is_some_and(|last| last.high(High::MemPeak).is_some())
 }
 
