@@ -20,7 +20,7 @@ pub(super) fn write(rows: &[Row], parts: &[Part], most: usize, out: &mut impl Wr
             .tag(" whose last lines are the latest have a section each below. ");
         html.tag("Another has a page of its own when it is named with <code>--runner</code>.</p>\n");
     }
-    html.tag("<div class=\"wide\"><table>\n<caption>By the time of their last line</caption>\n<thead><tr>");
+    html.tag("<div class=\"wide rows\"><table>\n<caption>By the time of their last line</caption>\n<thead><tr>");
     html.tag("<th scope=\"col\">last line</th><th scope=\"col\">runner</th><th scope=\"col\">cause</th>");
     html.tag("<th scope=\"col\">confidence</th><th scope=\"col\">why</th></tr></thead>\n<tbody>\n");
     // Parts are in the same order, the last of the rows.
