@@ -113,12 +113,10 @@ fn ten_thousand_members_are_held_in_128_mib() {
         }
     };
     std::thread::scope(|scope| {
-        (0..4).for_each(|part| {
-            drop(scope.spawn({
-                let post = &post;
-                move || post(part)
-            }))
-        })
+        for part in 0..4 {
+            let post = &post;
+            scope.spawn(move || post(part));
+        }
     });
     let text = Client::connect(hub.address).get("/metrics").body;
     let members = format!("vitals_hub_fleet_members{{env=\"prod\",fleet=\"linux\",state=\"claimed\"}} {MEMBERS}.0");

@@ -1,4 +1,4 @@
-//! What is now, as a page: no script, nothing from elsewhere, and what guests say goes through one function ([`Markup::text`]).
+//! What is now, as a page: no script, nothing from elsewhere, and what guests say goes through one function (`Markup::text`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
