@@ -18,7 +18,7 @@ pub mod verdict;
 mod advice;
 pub(crate) mod inputs;
 mod loki_args;
-pub(in crate::hub) mod page;
+pub(crate) mod page;
 mod ring;
 mod signals;
 pub(crate) mod units;
