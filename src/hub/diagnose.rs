@@ -23,7 +23,7 @@ mod confidence;
 mod doubts;
 pub(crate) mod inputs;
 mod loki_args;
-pub(in crate::hub) mod page;
+pub(crate) mod page;
 mod ring;
 mod signals;
 pub(crate) mod units;

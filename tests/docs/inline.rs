@@ -18,6 +18,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("--bench", "cargo"),
     ("--example", "cargo"),
     ("--open", "cargo doc"),
+    ("--lives", "benches/fleet.rs"),
     ("--manifest-path", "cargo"),
     ("--workspace", "cargo"),
     ("--token", "whatever a log may show: what is masked"),

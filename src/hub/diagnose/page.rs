@@ -12,17 +12,17 @@
 
 mod axes;
 mod charts;
-pub(in crate::hub) mod curve;
-pub(in crate::hub) mod draft;
-pub(in crate::hub) mod frame;
+pub(crate) mod curve;
+pub(crate) mod draft;
+pub(crate) mod frame;
 mod index;
-pub(in crate::hub) mod markup;
+pub(crate) mod markup;
 mod raw;
 mod section;
-pub(in crate::hub) mod sheet;
+pub(crate) mod sheet;
 pub(super) mod spool;
 mod svg;
-pub(in crate::hub) mod ticks;
+pub(crate) mod ticks;
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -16,8 +16,8 @@ type Lives = HashMap<Writer, Box<Life>>;
 
 /// Lets go of the samples of all runs that are over and well.
 pub(super) fn let_go(lives: &mut Lives) {
-    let has_last_word = |(_, life): &(&Writer, &Box<Life>)| !life.is_done && has_last_word(life);
-    let over: Vec<Writer> = lives.iter().filter(has_last_word).map(|(writer, _)| *writer).collect();
+    let over = lives.iter().filter(|(_, life)| !life.is_done && has_last_word(life));
+    let over: Vec<Writer> = over.map(|(writer, _)| *writer).collect();
     let named = if over.iter().any(|writer| writer.name == 0) { named(lives) } else { HashMap::new() };
     let done: Vec<Writer> = over.into_iter().filter(|writer| has_ended(*writer, lives, &named)).collect();
     for writer in done {

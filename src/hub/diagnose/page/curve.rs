@@ -5,7 +5,7 @@ use crate::hub::trail::film::view::Scale;
 
 /// How a curve looks: a colour and a dash each, so that either alone tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::hub) enum Look {
+pub(crate) enum Look {
     First,
     Second,
     Third,
@@ -15,26 +15,26 @@ pub(in crate::hub) enum Look {
 
 /// A place in a drawing: where on its axis, and the figure there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::hub) struct Spot {
-    pub(in crate::hub) position: i64,
-    pub(in crate::hub) value: i64,
+pub(crate) struct Spot {
+    pub(crate) position: i64,
+    pub(crate) value: i64,
 }
 
 /// A reading in time.
 #[derive(Clone, Debug)]
-pub(in crate::hub) struct Curve {
-    pub(in crate::hub) name: &'static str,
-    pub(in crate::hub) look: Look,
+pub(crate) struct Curve {
+    pub(crate) name: &'static str,
+    pub(crate) look: Look,
     /// Each from left to right.
-    pub(in crate::hub) strokes: Vec<Vec<Spot>>,
-    pub(in crate::hub) lowest: i64,
-    pub(in crate::hub) highest: i64,
-    pub(in crate::hub) last: i64,
+    pub(crate) strokes: Vec<Vec<Spot>>,
+    pub(crate) lowest: i64,
+    pub(crate) highest: i64,
+    pub(crate) last: i64,
 }
 
 impl Curve {
     /// The readings themselves, extremes and all; `None` where there is none. What is further apart than `gap` is not joined.
-    pub(in crate::hub) fn of<'c>(
+    pub(crate) fn of<'c>(
         name: &'static str,
         look: Look,
         columns: impl Iterator<Item = &'c Column>,
@@ -54,7 +54,7 @@ impl Curve {
 
     /// By how much a count rises: a second where time is counted, else a line. Between two columns it is a mean; where the count
     /// went back there is nothing.
-    pub(in crate::hub) fn rise<'c>(
+    pub(crate) fn rise<'c>(
         name: &'static str,
         look: Look,
         columns: impl Iterator<Item = &'c Column>,
@@ -83,7 +83,7 @@ impl Curve {
     }
 
     /// How many spots it has.
-    pub(in crate::hub) fn spots(&self) -> usize {
+    pub(crate) fn spots(&self) -> usize {
         self.strokes.iter().map(Vec::len).sum()
     }
 }

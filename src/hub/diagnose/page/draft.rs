@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A file that is being written. Dropped before it is kept, nothing of it stays.
 #[derive(Debug)]
-pub(in crate::hub) struct Draft {
+pub(crate) struct Draft {
     file: BufWriter<File>,
     /// Where it is meanwhile; `None` once it is kept.
     at: Option<PathBuf>,
@@ -15,7 +15,7 @@ pub(in crate::hub) struct Draft {
 
 impl Draft {
     /// Begins beside a path, which stays as it is until [`Self::keep`].
-    pub(in crate::hub) fn beside(path: &Path) -> io::Result<Self> {
+    pub(crate) fn beside(path: &Path) -> io::Result<Self> {
         // A device or a folder in whose place a file is put would be gone.
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there and no ordinary file"));
@@ -29,7 +29,7 @@ impl Draft {
     }
 
     /// Puts it into its place.
-    pub(in crate::hub) fn keep(mut self) -> io::Result<()> {
+    pub(crate) fn keep(mut self) -> io::Result<()> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         if let Some(at) = &self.at {

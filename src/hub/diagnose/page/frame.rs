@@ -9,15 +9,15 @@ use super::markup::Markup;
 use super::ticks::{self, Unit};
 
 /// Left and right end of what is drawn in, tenths.
-pub(in crate::hub) const LEFT: i64 = 700;
-pub(in crate::hub) const RIGHT: i64 = 6900;
+pub(crate) const LEFT: i64 = 700;
+pub(crate) const RIGHT: i64 = 6900;
 /// Where labels begin.
-pub(in crate::hub) const LABELS: i64 = 7020;
+pub(crate) const LABELS: i64 = 7020;
 /// Top and bottom of a chart.
-pub(in crate::hub) const TOP: i64 = 310;
-pub(in crate::hub) const BOTTOM: i64 = 1710;
+pub(crate) const TOP: i64 = 310;
+pub(crate) const BOTTOM: i64 = 1710;
 /// The height of the axis below everything.
-pub(in crate::hub) const BELOW: i64 = 220;
+pub(crate) const BELOW: i64 = 220;
 /// How close labels can be.
 const LABEL: i64 = 160;
 /// A curve of so few spots has a dot at each.
@@ -27,26 +27,26 @@ const DENSE: usize = 600;
 
 /// A chart.
 #[derive(Clone, Debug)]
-pub(in crate::hub) struct Chart {
-    pub(in crate::hub) title: &'static str,
-    pub(in crate::hub) unit: Unit,
-    pub(in crate::hub) curves: Vec<Curve>,
+pub(crate) struct Chart {
+    pub(crate) title: &'static str,
+    pub(crate) unit: Unit,
+    pub(crate) curves: Vec<Curve>,
     /// What its curves are, and what is not told.
-    pub(in crate::hub) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Names of the drawings of a page: each its own number.
 #[derive(Debug, Default)]
-pub(in crate::hub) struct Numbers(u32);
+pub(crate) struct Numbers(u32);
 
 impl Numbers {
-    pub(in crate::hub) fn next(&mut self) -> u32 {
+    pub(crate) fn next(&mut self) -> u32 {
         self.0 += 1;
         self.0
     }
 }
 
-pub(in crate::hub) fn open(height: i64, number: u32, title: &str, description: &str) -> Markup {
+pub(crate) fn open(height: i64, number: u32, title: &str, description: &str) -> Markup {
     let mut svg = Markup::default();
     svg.tag("<svg role=\"img\" viewBox=\"0 0 960 ").tenths(height).tag("\" aria-labelledby=\"t");
     svg.number(number).tag(" d").number(number).tag("\"><title id=\"t").number(number).tag("\">");
@@ -55,7 +55,7 @@ pub(in crate::hub) fn open(height: i64, number: u32, title: &str, description: &
 }
 
 /// What a chart shows, in words.
-pub(in crate::hub) fn description(chart: &Chart, axis: &Axis) -> String {
+pub(crate) fn description(chart: &Chart, axis: &Axis) -> String {
     let of = |curve: &Curve| {
         let [lowest, highest, last] = [curve.lowest, curve.highest, curve.last].map(|value| chart.unit.figure(value));
         format!("{}: lowest {lowest}, highest {highest}, last {last}", curve.name)
@@ -65,18 +65,18 @@ pub(in crate::hub) fn description(chart: &Chart, axis: &Axis) -> String {
 }
 
 /// Where on a drawing a position is; `None` outside of it.
-pub(in crate::hub) fn x(axis: &Axis, position: i64) -> Option<i64> {
+pub(crate) fn x(axis: &Axis, position: i64) -> Option<i64> {
     Some(LEFT + axis.part(position, RIGHT - LEFT)?)
 }
 
 /// Where a figure is, on an axis that ends at `top`.
-pub(in crate::hub) fn y(value: i64, top: i64) -> i64 {
+pub(crate) fn y(value: i64, top: i64) -> i64 {
     let share = i128::from(value.clamp(0, top)) * i128::from(BOTTOM - TOP) / i128::from(top.max(1));
     BOTTOM - i64::try_from(share).unwrap_or(0)
 }
 
 /// The marks of the axis at the left.
-pub(in crate::hub) fn grid(svg: &mut Markup, unit: Unit, (top, step): (i64, i64)) {
+pub(crate) fn grid(svg: &mut Markup, unit: Unit, (top, step): (i64, i64)) {
     for nth in 0..=8 {
         let value = step * nth;
         if value <= top {
@@ -87,7 +87,7 @@ pub(in crate::hub) fn grid(svg: &mut Markup, unit: Unit, (top, step): (i64, i64)
 }
 
 /// The axis below.
-pub(in crate::hub) fn along(svg: &mut Markup, axis: &Axis, bottom: i64) {
+pub(crate) fn along(svg: &mut Markup, axis: &Axis, bottom: i64) {
     line(svg, "<path class=\"axis\" d=\"M", (LEFT, bottom), (RIGHT, bottom));
     for (position, label) in ticks::along(axis) {
         if let Some(x) = x(axis, position) {
@@ -98,7 +98,7 @@ pub(in crate::hub) fn along(svg: &mut Markup, axis: &Axis, bottom: i64) {
 }
 
 /// A curve.
-pub(in crate::hub) fn stroke(svg: &mut Markup, curve: &Curve, axis: &Axis, top: i64) {
+pub(crate) fn stroke(svg: &mut Markup, curve: &Curve, axis: &Axis, top: i64) {
     svg.tag("<path class=\"curve ").tag(class(curve.look));
     svg.tag(if curve.spots() > DENSE { " dense\" d=\"" } else { "\" d=\"" });
     for stroke in &curve.strokes {
@@ -122,7 +122,7 @@ pub(in crate::hub) fn stroke(svg: &mut Markup, curve: &Curve, axis: &Axis, top: 
 }
 
 /// Beside the end of each curve what it is, and its figures; pushed apart where they would meet.
-pub(in crate::hub) fn labels(svg: &mut Markup, chart: &Chart, top: i64) {
+pub(crate) fn labels(svg: &mut Markup, chart: &Chart, top: i64) {
     let mut curves: Vec<&Curve> = chart.curves.iter().collect();
     curves.sort_by_key(|curve| y(curve.last, top));
     let mut places: Vec<i64> = Vec::new();
@@ -149,14 +149,14 @@ pub(in crate::hub) fn labels(svg: &mut Markup, chart: &Chart, top: i64) {
 }
 
 /// A curve's name and figures.
-pub(in crate::hub) fn label(chart: &Chart, curve: &Curve) -> String {
+pub(crate) fn label(chart: &Chart, curve: &Curve) -> String {
     let [last, highest] = [curve.last, curve.highest].map(|value| chart.unit.figure(value));
     let peak = if last == highest { String::new() } else { format!(", peak {highest}") };
     format!("{} {last}{peak}", curve.name)
 }
 
 /// How a curve looks.
-pub(in crate::hub) const fn class(look: Look) -> &'static str {
+pub(crate) const fn class(look: Look) -> &'static str {
     match look {
         Look::First => "c1",
         Look::Second => "c2",
@@ -166,17 +166,17 @@ pub(in crate::hub) const fn class(look: Look) -> &'static str {
 }
 
 /// A straight line.
-pub(in crate::hub) fn line(svg: &mut Markup, open: &'static str, from: (i64, i64), to: (i64, i64)) {
+pub(crate) fn line(svg: &mut Markup, open: &'static str, from: (i64, i64), to: (i64, i64)) {
     svg.tag(open).tenths(from.0).tag(",").tenths(from.1).tag("L").tenths(to.0).tag(",").tenths(to.1).tag("\"/>");
 }
 
 /// A text, escaped.
-pub(in crate::hub) fn text(svg: &mut Markup, open: &'static str, x: i64, y: i64, text: &str) {
+pub(crate) fn text(svg: &mut Markup, open: &'static str, x: i64, y: i64, text: &str) {
     svg.tag(open).tenths(x).tag("\" y=\"").tenths(y).tag("\">").text(text).tag("</text>\n");
 }
 
 /// A drawing with what it shows above it; beside no drawing that says why there is none.
-pub(in crate::hub) fn figure(html: &mut Markup, chart: &Chart, drawing: Option<&Markup>) {
+pub(crate) fn figure(html: &mut Markup, chart: &Chart, drawing: Option<&Markup>) {
     html.tag("<figure>\n<figcaption>").tag(chart.title).tag(" <span class=\"note\">");
     html.text(&chart.notes.join("; ")).tag("</span></figcaption>\n");
     if let Some(drawing) = drawing {

@@ -9,31 +9,31 @@ use super::super::units::harmless;
 
 /// A piece of a page.
 #[derive(Clone, Debug, Default)]
-pub(in crate::hub) struct Markup {
+pub(crate) struct Markup {
     html: String,
 }
 
 impl Markup {
     /// Markup of this program's own.
-    pub(in crate::hub) fn tag(&mut self, html: &'static str) -> &mut Self {
+    pub(crate) fn tag(&mut self, html: &'static str) -> &mut Self {
         self.html.push_str(html);
         self
     }
 
     /// A text of anybody's.
-    pub(in crate::hub) fn text(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.html.push_str(&escape(text));
         self
     }
 
     /// A whole number.
-    pub(in crate::hub) fn number(&mut self, number: impl Into<i128>) -> &mut Self {
+    pub(crate) fn number(&mut self, number: impl Into<i128>) -> &mut Self {
         let _ = write!(self.html, "{}", number.into());
         self
     }
 
     /// A length of a drawing, in tenths.
-    pub(in crate::hub) fn tenths(&mut self, tenths: i64) -> &mut Self {
+    pub(crate) fn tenths(&mut self, tenths: i64) -> &mut Self {
         if tenths < 0 {
             self.html.push('-');
         }
@@ -45,19 +45,19 @@ impl Markup {
     }
 
     /// Another piece.
-    pub(in crate::hub) fn add(&mut self, other: &Self) -> &mut Self {
+    pub(crate) fn add(&mut self, other: &Self) -> &mut Self {
         self.html.push_str(&other.html);
         self
     }
 
     /// What was written so far, which is forgotten.
-    pub(in crate::hub) fn take(&mut self) -> String {
+    pub(crate) fn take(&mut self) -> String {
         std::mem::take(&mut self.html)
     }
 }
 
 /// A text in which nothing is left that HTML reads as anything but text, nor that hides or turns what stands beside it.
-pub(in crate::hub) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in harmless(text).chars() {
         match c {

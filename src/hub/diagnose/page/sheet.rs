@@ -16,7 +16,7 @@ pub(in crate::hub) const BEGIN: &str = "<!doctype html>\n";
 
 /// Why there is no page.
 #[derive(Debug)]
-pub(in crate::hub) enum PageError {
+pub(crate) enum PageError {
     /// Stdin could not be kept for a second reading.
     Kept(io::Error),
     /// The page could not be written.
@@ -33,7 +33,7 @@ impl std::fmt::Display for PageError {
 }
 
 /// Why no page is written there: it would go where the text goes, or something would be lost.
-pub(in crate::hub) fn refusal(path: &Path) -> Option<String> {
+pub(crate) fn refusal(path: &Path) -> Option<String> {
     if path.as_os_str() == "-" {
         return Some("--html -: a page goes into a file, stdout has the text".to_owned());
     }
@@ -54,7 +54,7 @@ fn may_be_replaced(path: &Path) -> bool {
 }
 
 /// The head of a page, its body open; `style` stands behind that of all pages.
-pub(in crate::hub) fn head(page: &mut Markup, title: &str, style: &'static str, read: &Read) {
+pub(crate) fn head(page: &mut Markup, title: &str, style: &'static str, read: &Read) {
     page.tag(BEGIN);
     page.tag("<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     page.tag("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; ");
@@ -68,7 +68,7 @@ pub(in crate::hub) fn head(page: &mut Markup, title: &str, style: &'static str, 
 }
 
 /// What the page is made of, by which command.
-pub(in crate::hub) fn foot(page: &mut Markup, command: &'static str, read: &Read) {
+pub(crate) fn foot(page: &mut Markup, command: &'static str, read: &Read) {
     let counts = read.counts;
     page.tag("<footer>\n<p>Made by <code>vitals-hub ").tag(command).tag("</code> ");
     page.text(env!("CARGO_PKG_VERSION")).tag(" of ");

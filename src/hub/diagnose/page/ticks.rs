@@ -6,7 +6,7 @@ use super::super::units::at;
 
 /// What a chart's figures are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::hub) enum Unit {
+pub(crate) enum Unit {
     /// Tenths of a per cent, drawn from 0 to 100.
     Percent,
     /// KiB.
@@ -22,7 +22,7 @@ const HIGHEST: i64 = 1 << 50;
 
 impl Unit {
     /// The top of an axis that holds this figure, and the step of its marks.
-    pub(in crate::hub) fn scale(self, highest: i64) -> (i64, i64) {
+    pub(crate) fn scale(self, highest: i64) -> (i64, i64) {
         let highest = highest.clamp(1, HIGHEST);
         match self {
             Self::Percent => (highest.max(1000), highest.max(1000) / 4),
@@ -33,7 +33,7 @@ impl Unit {
     }
 
     /// A figure beside its mark.
-    pub(in crate::hub) fn tick(self, value: i64) -> String {
+    pub(crate) fn tick(self, value: i64) -> String {
         match self {
             Self::Percent => format!("{} %", value / 10),
             Self::Kib => kib(value),
@@ -43,7 +43,7 @@ impl Unit {
     }
 
     /// A figure in a text.
-    pub(in crate::hub) fn figure(self, value: i64) -> String {
+    pub(crate) fn figure(self, value: i64) -> String {
         match self {
             Self::Percent => super::super::units::pct(value),
             Self::Kib => super::super::units::size(value),
@@ -120,7 +120,7 @@ const TIME_STEPS_MS: [i64; 24] = [
 const ALONG: i64 = 7;
 
 /// Where on an axis marks stand, with what they say.
-pub(in crate::hub) fn along(axis: &Axis) -> Vec<(i64, String)> {
+pub(crate) fn along(axis: &Axis) -> Vec<(i64, String)> {
     let span = axis.to.saturating_sub(axis.from).max(1);
     let fits = |step: &i64| span / step <= ALONG;
     let step = match axis.scale {
@@ -156,7 +156,7 @@ fn label(axis: &Axis, mark: i64, step: i64) -> String {
 }
 
 /// What an axis counts, in words.
-pub(in crate::hub) fn caption(axis: &Axis) -> String {
+pub(crate) fn caption(axis: &Axis) -> String {
     match axis.scale {
         Scale::Lines => "lines of the run: its clock is of no use".to_owned(),
         Scale::Time => {
