@@ -19,7 +19,7 @@ pub const REMEMBERED: Duration = Duration::from_mins(10);
 /// Blocks that one runner may hold: 260,000 lines in a row.
 const OWN_BLOCKS: usize = 4096;
 
-/// Blocks that all runners may hold together, about 40 MiB.
+/// Blocks that all runners may hold together, about 50 MiB.
 const ALL_BLOCKS: usize = 400_000;
 
 /// What names a line of one runner for good.
