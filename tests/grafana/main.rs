@@ -314,8 +314,10 @@ fn cold_starts_are_the_same_everywhere() {
 #[test]
 fn alerts_on_the_hub_use_its_metrics() {
     let document = read("docs/HUB.md");
-    let rules = read("deploy/prometheus/vitals-hub.yaml");
-    for name in words_behind(&rules, "vitals_hub_").map(|name| name.trim_end_matches("_bucket")) {
+    let asking = ["deploy/prometheus/vitals-hub.yaml", OF_FLEETS, "deploy/grafana/capacity.json"].map(read).concat();
+    for name in
+        words_behind(&asking, "vitals_hub_").map(|name| name.trim_end_matches("_bucket").trim_end_matches("_count"))
+    {
         assert!(document.contains(&format!("`vitals_hub_{name}")), "vitals_hub_{name} is not in docs/HUB.md");
     }
 }

@@ -9,10 +9,10 @@ use crate::hub::trail::Read;
 use super::super::units::{count, harmless};
 use super::markup::Markup;
 
-pub(in crate::hub) const STYLE: &str = include_str!("page.css");
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 /// How a page begins.
-pub(in crate::hub) const BEGIN: &str = "<!doctype html>\n";
+pub(crate) const BEGIN: &str = "<!doctype html>\n";
 
 /// Why there is no page.
 #[derive(Debug)]
