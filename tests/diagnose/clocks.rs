@@ -145,9 +145,9 @@ fn a_server_and_a_hub_tell_the_time() {
         .lines()
         .map(|line| {
             let ts = line.split_once("ts=").unwrap().1.split_once(' ').unwrap().0;
-            let ms = humantime::parse_rfc3339(ts).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()
-                as i64;
-            let (head, rest) = line.split_once(" event=").map_or_else(|| line.split_once(" vm.").unwrap(), |both| both);
+            let since = humantime::parse_rfc3339(ts).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let ms = i64::try_from(since.as_millis()).unwrap();
+            let (head, rest) = line.split_once(" event=").unwrap_or_else(|| line.split_once(" vm.").unwrap());
             let key = if line.contains(" event=") { "event=" } else { "vm." };
             format!("{head} runner.fleet=f recv={} {key}{rest}\n", at(ms - 3_600_000))
         })

@@ -52,9 +52,9 @@ fn a_torn_line_says_that_its_runner_still_spoke() {
     is_heard(&format!("{text}{kill}"), &before, 5000);
     is_heard(&format!("{text}{kill}\n"), &before, 5000);
     let number = behind[0].find("seq=").unwrap();
-    is_heard(&format!("{text}{}", &behind[0][..number + 5]), &before, 5000);
+    is_heard(&format!("{text}{}", behind[0].get(..number + 5).unwrap()), &before, 5000);
     // Another's text, or its own next line, in its middle.
-    is_heard(&format!("{text}{}npm warn\n", &behind[0][..200]), &before, 5000);
+    is_heard(&format!("{text}{}npm warn\n", behind[0].get(..200).unwrap()), &before, 5000);
     // A part whose rest does not come is no line either.
     let cri = |text: &str, tag: &str| format!("2026-05-28T20:29:15.1Z stdout {tag} {text}\n");
     let logged: String = text.lines().map(|line| cri(line, "F")).collect();
@@ -66,7 +66,8 @@ fn a_torn_line_says_that_its_runner_still_spoke() {
 fn a_runner_whose_lines_are_glued_lives() {
     let (text, behind) = well();
     let now = verdict(&text).last_ms.unwrap() + 60_000;
-    let clock = Clock::new(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(now as u64), None);
+    let clock =
+        Clock::new(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(now.cast_unsigned()), None);
     assert!(!verdict_at(&text, &clock).is_alive());
     let glued: String = behind[..12].iter().map(|line| format!("12 %{line}\n")).collect();
     assert!(verdict_at(&format!("{text}{glued}"), &clock).is_alive());

@@ -126,7 +126,7 @@ impl<'r> Evidence<'r> {
     /// How long before the end a line was, in words. Of what seems to live no end is seen.
     #[must_use]
     pub fn before(&self, mark: Mark) -> String {
-        let what = if self.ending == Ending::Alive { "its latest line" } else { "the end" };
+        let what = if self.ending == Ending::Alive { "its last line" } else { "the end" };
         self.age_ms(mark).map_or_else(|| format!("shortly before {what}"), |age| format!("{} before {what}", time(age)))
     }
 

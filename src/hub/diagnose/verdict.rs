@@ -234,7 +234,7 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         lines: life.lines,
         missing_before: life.first.seq.saturating_sub(1),
         missing: life.missing(),
-        repeats: life.repeats,
+        repeats: life.repeats.into(),
     })
 }
 

@@ -189,7 +189,7 @@ mod tests {
             read::read(text.as_bytes(), source, &mut book).unwrap();
         }
         let lines = |runner: &Runner| runner.runs.iter().map(|(_, life)| life.lines).sum();
-        let repeats = |runner: &Runner| runner.runs.iter().map(|(_, life)| life.repeats).sum();
+        let repeats = |runner: &Runner| runner.runs.iter().map(|(_, life)| u64::from(life.repeats)).sum();
         book.into_runners().0.iter().map(|runner| (runner.name.clone(), lines(runner), repeats(runner))).collect()
     }
 

@@ -33,7 +33,7 @@ pub struct Life {
     /// Lines that are there, each once.
     pub lines: u64,
     /// Lines that came again, or too late to be told from such.
-    pub repeats: u64,
+    pub repeats: u32,
     /// What the run says of itself; `None` when no `start` and no `about` line is there.
     pub about: Option<Box<About>>,
     /// All samples as one; `None` without a sample.
@@ -198,7 +198,7 @@ impl Life {
             self.widen(mark);
         }
         self.lines += other.lines;
-        self.repeats += other.repeats;
+        self.repeats = self.repeats.saturating_add(other.repeats);
         if let Some(other) = &other.odd {
             let odd = self.odd.get_or_insert_default();
             odd.impossible = odd.impossible.saturating_add(other.impossible);
@@ -343,7 +343,7 @@ impl Life {
     /// Notes a line; `false` when it was there before.
     fn note(&mut self, mark: Mark) -> bool {
         if !self.seen.note(mark.seq) {
-            self.repeats += 1;
+            self.repeats = self.repeats.saturating_add(1);
             return false;
         }
         self.lines += 1;
