@@ -111,7 +111,7 @@ fn pages_lose_nothing_and_repeat_nothing() {
         );
         assert!(found.repeats < 30, "{name}: {}", found.repeats);
     }
-    let repeats: u64 = runners.iter().map(|runner| runner.runs[0].1.repeats).sum();
+    let repeats: u32 = runners.iter().map(|runner| runner.runs[0].1.repeats).sum();
     assert!(repeats > 0, "the edges of the pages overlap");
 }
 
