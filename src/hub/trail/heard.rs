@@ -80,6 +80,12 @@ impl Heard {
         &self.runner
     }
 
+    /// The latest time that a line told, by the guest's clock, ms since 1970; `None` before the first line.
+    #[must_use]
+    pub fn newest_ms(&self) -> Option<i64> {
+        self.runner.runs.iter().flat_map(|(_, life)| [life.first.at_ms(), life.last.at_ms()]).flatten().max()
+    }
+
     /// Takes an event line; `sign` has its time.
     pub fn event(&mut self, line: &Line<'_>, sign: Sign) {
         let mark = sign.mark();
@@ -97,7 +103,7 @@ impl Heard {
                 Some("about") => life.about.get_or_insert_default().about(line),
                 _ => {}
             }
-            let is_there = life.happenings.iter().any(|kept| kept.mark == mark);
+            let is_there = life.happenings.iter().any(|kept| kept.mark.seq == mark.seq);
             if let Some(what) = What::of(line).filter(|what| !is_there && tells_an_end(what)) {
                 happening::keep(&mut life.happenings, Happening { mark, what });
                 let over = life.happenings.len().saturating_sub(TOLD);

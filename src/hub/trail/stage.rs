@@ -167,9 +167,11 @@ impl Stages {
     }
 
     fn keep(&mut self, stage: Stage) {
-        let same = self.all.iter_mut().rev().find(|kept| kept.is_told_again(&stage));
-        if let Some(kept) = same {
-            return kept.tell_again(&stage);
+        let is_same = |kept: &&mut Stage| kept.line == stage.line || kept.is_told_again(&stage);
+        match self.all.iter_mut().rev().find(is_same) {
+            Some(kept) if kept.line == stage.line => return,
+            Some(kept) => return kept.tell_again(&stage),
+            None => {}
         }
         self.all.push(stage);
         if self.all.len() > STAGES + SLACK {
@@ -233,7 +235,8 @@ impl Stage {
             job_nr: line.scaled(field::JOB_NR).and_then(|nr| NonZeroU64::new(u64::try_from(nr).ok()?)),
             job_exit: line.scaled(field::JOB_EXIT).and_then(|code| u8::try_from(code).ok()),
             job_result,
-            line: number((line.run, line.seq, at_ms)),
+            // Not when it came: one without a time is placed by that.
+            line: number((line.run, line.seq, line.ts)),
         };
         Some(told.begun())
     }
