@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::hub::fleet::figures::Key;
 use crate::hub::fleet::file::FleetFile;
+use crate::hub::fleet::member::Member;
 use crate::line::Line;
 
 use now::{FleetNow, Named, Now};
@@ -71,6 +72,8 @@ pub struct Live {
     file: FleetFile,
     most: usize,
     left_out: u64,
+    /// There was no room; until the next look nobody looks for it.
+    is_full: bool,
     /// What happened before is not counted: somebody else did.
     began_ms: i64,
 }
@@ -80,7 +83,7 @@ impl Live {
     #[must_use]
     pub fn new(file: FleetFile, began_ms: i64) -> Self {
         let fleets = file.fleets.iter().map(|spec| (Arc::new(spec.key()), Tally::default())).collect();
-        Self { members: HashMap::new(), fleets, file, most: MEMBERS, left_out: 0, began_ms }
+        Self { members: HashMap::new(), fleets, file, most: MEMBERS, left_out: 0, is_full: false, began_ms }
     }
 
     /// Takes lines of a runner.
@@ -91,11 +94,19 @@ impl Live {
         }
         let Self { members, fleets, .. } = self;
         let is_new = !members.contains_key(batch.name);
-        if is_new && members.len() >= self.most && !make_room(members) {
-            self.left_out = self.left_out.saturating_add(1);
-            return;
+        if is_new && members.len() >= self.most {
+            self.is_full = self.is_full || !make_room(members);
+            if self.is_full {
+                self.left_out = self.left_out.saturating_add(1);
+                return;
+            }
         }
         let one = members.entry(batch.name.into()).or_insert_with(|| One::new(batch.name, now_ms));
+        match batch.clock {
+            Clock::Received if !one.has_token => one.with_token(now_ms),
+            Clock::Theirs if one.has_token => return,
+            Clock::Received | Clock::Theirs => {}
+        }
         let has_news = one.hear(&lines, batch.sample.as_ref(), batch.clock, now_ms);
         if is_new || has_news {
             look(one, fleets, &self.file, (self.began_ms, now_ms));
@@ -110,6 +121,7 @@ impl Live {
             look(one, fleets, file, (self.began_ms, now_ms));
         }
         let is_more = due.next().is_some();
+        self.is_full = false;
         members.retain(|_, one| !one.is_over(now_ms));
         let left: BTreeSet<&Key> = members.values().map(|one| &*one.key).collect();
         fleets.retain(|key, _| left.contains(&**key) || file.of(key).is_some());
@@ -174,14 +186,26 @@ impl Live {
 
 /// Makes a member of what was heard, and counts what is new of it.
 fn look(one: &mut One, fleets: &mut BTreeMap<Arc<Key>, Tally>, file: &FleetFile, (began_ms, now_ms): (i64, i64)) {
-    let Some(member) = one.member(FORGIVEN_MS, now_ms) else { return };
-    let key = Key { env: member.env.clone(), fleet: member.fleet.clone() };
+    let Some(member) = one.member(FORGIVEN_MS, now_ms) else { return one.is_nothing(now_ms) };
+    let key = key_of(one, &member);
     if *one.key != key {
         one.key = interned(fleets, key, file);
     }
     let tally = fleets.entry(Arc::clone(&one.key)).or_default();
     one.is_now(&member, now_ms);
     one.count(&member, tally, began_ms, now_ms);
+}
+
+/// The fleet that a member says. Whoever writes a log can say another with each line: what it said first holds, or series would have no end.
+fn key_of(one: &One, member: &Member) -> Key {
+    let known = &*one.key;
+    let (env, fleet) = (member.env.clone(), member.fleet.clone());
+    match known {
+        _ if one.has_token => Key { env, fleet },
+        Key { fleet: Some(_), .. } => known.clone(),
+        Key { env: Some(_), fleet: None } => Key { env: known.env.clone(), fleet },
+        Key { env: None, fleet: None } => Key { env, fleet },
+    }
 }
 
 /// The key of a fleet that has room.
@@ -196,11 +220,16 @@ fn interned(fleets: &BTreeMap<Arc<Key>, Tally>, key: Key, file: &FleetFile) -> A
     fleets.get_key_value(&other).map_or_else(|| Arc::new(other.clone()), |(known, _)| Arc::clone(known))
 }
 
-/// Whether one that is over could go.
+/// Whether some that are over could go: the half that was heard longest ago. What they told can come again, and who is lost come back.
 fn make_room(members: &mut HashMap<Box<str>, One>) -> bool {
-    let before = members.len();
-    members.retain(|_, one| one.state().is_alive());
-    members.len() < before
+    let mut free: Vec<i64> = members.values().filter_map(One::free_ms).collect();
+    let middle = free.len().saturating_sub(1) / 2;
+    if free.is_empty() {
+        return false;
+    }
+    let (_, until_ms, _) = free.select_nth_unstable(middle);
+    members.retain(|_, one| one.free_ms().is_none_or(|came_ms| came_ms > *until_ms));
+    true
 }
 
 #[cfg(test)]

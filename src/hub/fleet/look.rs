@@ -88,7 +88,7 @@ fn fleets<R: Borrow<Runner>>(
     at_ms: i64,
 ) -> Seen {
     let count = runners.len();
-    let clock = Clock { at_ms, forgiven_ms: settings.forgiven_ms };
+    let clock = Clock { at_ms, forgiven_ms: settings.forgiven_ms, silent_ms: None };
     let window = Window {
         from_ms: at_ms.saturating_sub(settings.window_ms),
         to_ms: at_ms,

@@ -31,6 +31,8 @@ pub struct Clock {
     pub at_ms: i64,
     /// Who has no reason to write is taken to be what it said last, for so long.
     pub forgiven_ms: i64,
+    /// How long it is silent, by the clock of who receives its lines; `None`: from its last line to `at_ms`.
+    pub silent_ms: Option<i64>,
 }
 
 /// A runner as a member of its fleet.
@@ -161,7 +163,7 @@ fn end(
     runner: &Runner,
 ) -> Option<Cause> {
     let (state, since_ms) = walk.now?;
-    let silent_ms = clock.at_ms.saturating_sub(heard_ms);
+    let silent_ms = clock.silent_ms.unwrap_or_else(|| clock.at_ms.saturating_sub(heard_ms));
     // Only the probe's own silence and last word say something, and only where they are of the latest.
     let probe = probe.filter(|probe| probe.heard_ms >= since_ms);
     if state == State::Ended {

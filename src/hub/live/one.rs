@@ -45,8 +45,14 @@ pub(super) struct One {
     heard: Heard,
     /// What its clock is behind ours, ms, the way of its lines included.
     behind_ms: Option<i64>,
-    /// The latest line, by our clock.
+    /// The latest line, by our clock: silence is since then.
     heard_ms: i64,
+    /// When lines came last.
+    came_ms: i64,
+    /// It sends with a token, so logs say nothing of it: whoever writes one can call itself what it likes.
+    pub(super) has_token: bool,
+    /// What was heard makes a member.
+    is_member: bool,
     /// When it is to be looked at again, though nothing is heard.
     pub(super) look_ms: i64,
     /// Its fleet.
@@ -79,7 +85,10 @@ impl One {
         Self {
             heard: Heard::new(name),
             behind_ms: None,
-            heard_ms: now_ms,
+            heard_ms: i64::MIN,
+            came_ms: now_ms,
+            has_token: false,
+            is_member: false,
             look_ms: now_ms,
             key: Arc::new(Key { env: None, fleet: None }),
             is,
@@ -103,6 +112,18 @@ impl One {
         self.is.state == State::Lost || self.is_stuck(now_ms)
     }
 
+    /// The same runner, of which logs were heard until now and which sends with a token: of those is kept what was counted.
+    pub(super) fn with_token(&mut self, now_ms: i64) {
+        let counted = std::mem::take(&mut self.counted);
+        *self = Self { counted, has_token: true, ..Self::new(self.name(), now_ms) };
+    }
+
+    /// What is over and counted, and when it was heard last.
+    pub(super) fn free_ms(&self) -> Option<i64> {
+        let is_free = self.state() == State::Ended || (self.state() == State::Lost && self.is_death_counted);
+        is_free.then_some(self.came_ms)
+    }
+
     pub(super) const fn state(&self) -> State {
         self.is.state
     }
@@ -121,6 +142,7 @@ impl One {
             (Clock::Theirs, newest) => newest.unwrap_or(now_ms).saturating_add(self.behind_ms.unwrap_or(0)).min(now_ms),
         };
         self.heard_ms = self.heard_ms.max(is_near);
+        self.came_ms = now_ms;
         let theirs_ms = now_ms.saturating_sub(self.behind_ms.unwrap_or(0));
         for line in lines {
             self.heard.event(line, Sign { run: line.run, seq: line.seq, at_ms: at_ms(line).unwrap_or(theirs_ms) });
@@ -145,14 +167,24 @@ impl One {
 
     /// What it is as a member of its fleet; times by its own clock.
     pub(super) fn member(&self, forgiven_ms: i64, now_ms: i64) -> Option<Member> {
-        let at_ms = now_ms.saturating_sub(self.behind_ms.unwrap_or(0));
-        Member::of(self.heard.runner(), member::Clock { at_ms, forgiven_ms })
+        // A clock that was put back is behind what it told before: how long it is silent is for ours to say.
+        let theirs_ms = now_ms.saturating_sub(self.behind_ms.unwrap_or(0));
+        let at_ms = theirs_ms.max(self.heard.newest_ms()?);
+        let silent_ms = Some(now_ms.saturating_sub(self.heard_ms));
+        Member::of(self.heard.runner(), member::Clock { at_ms, forgiven_ms, silent_ms })
+    }
+
+    /// Nothing that was heard makes a member.
+    pub(super) fn is_nothing(&mut self, now_ms: i64) {
+        self.is_member = false;
+        self.look_ms = now_ms.saturating_add(QUIET_MS);
     }
 
     /// It is this now.
     pub(super) fn is_now(&mut self, member: &Member, now_ms: i64) {
         let behind_ms = self.behind_ms.unwrap_or(0);
         let ours = |at_ms: i64| at_ms.saturating_add(behind_ms);
+        self.is_member = true;
         self.lost_ms = (member.state == State::Lost).then(|| self.lost_ms.unwrap_or(now_ms));
         let quiet_ms = now_ms.saturating_sub(self.heard_ms);
         let again_ms = if quiet_ms < QUIET_MS { QUIET_MS - quiet_ms } else { (quiet_ms / 8).max(AGAIN_MS) };
@@ -228,7 +260,8 @@ impl One {
     /// Whether nobody has to remember it any more.
     pub(super) fn is_over(&self, now_ms: i64) -> bool {
         let since_ms = match self.is.state {
-            State::Ended => self.heard_ms,
+            _ if !self.is_member => self.came_ms,
+            State::Ended => self.came_ms,
             State::Lost => self.lost_ms.unwrap_or(now_ms),
             _ => return false,
         };
