@@ -74,6 +74,8 @@ pub struct Live {
     left_out: u64,
     /// There was no room; until the next look nobody looks for it.
     is_full: bool,
+    /// Logs cannot be read: that nothing is heard of those it is told by is not their silence.
+    is_deaf: bool,
     /// What happened before is not counted: somebody else did.
     began_ms: i64,
 }
@@ -83,7 +85,16 @@ impl Live {
     #[must_use]
     pub fn new(file: FleetFile, began_ms: i64) -> Self {
         let fleets = file.fleets.iter().map(|spec| (Arc::new(spec.key()), Tally::default())).collect();
-        Self { members: HashMap::new(), fleets, file, most: MEMBERS, left_out: 0, is_full: false, began_ms }
+        Self {
+            members: HashMap::new(),
+            fleets,
+            file,
+            most: MEMBERS,
+            left_out: 0,
+            is_full: false,
+            is_deaf: false,
+            began_ms,
+        }
     }
 
     /// Takes lines of a runner.
@@ -115,17 +126,30 @@ impl Live {
 
     /// Looks at who is silent, and forgets who is over. To be called every few seconds, and again at once where more are to be looked at.
     pub fn tick(&mut self, now_ms: i64) -> bool {
-        let Self { members, fleets, file, .. } = self;
-        let mut due = members.values_mut().filter(|one| one.look_ms <= now_ms);
+        let Self { members, fleets, file, is_deaf, .. } = self;
+        let can_hear = |one: &One| one.has_token || !*is_deaf;
+        let mut due = members.values_mut().filter(|one| one.look_ms <= now_ms && can_hear(one));
         for one in due.by_ref().take(AT_ONCE) {
             look(one, fleets, file, (self.began_ms, now_ms));
         }
         let is_more = due.next().is_some();
         self.is_full = false;
-        members.retain(|_, one| !one.is_over(now_ms));
+        members.retain(|_, one| !one.is_over(now_ms) || !can_hear(one));
         let left: BTreeSet<&Key> = members.values().map(|one| &*one.key).collect();
         fleets.retain(|key, _| left.contains(&**key) || file.of(key).is_some());
         is_more
+    }
+
+    /// Logs could not be read.
+    pub fn tail_failed(&mut self) {
+        self.is_deaf = true;
+    }
+
+    /// Logs were read: where they could not be before, silence begins now.
+    pub fn tail_read(&mut self, now_ms: i64) {
+        if std::mem::take(&mut self.is_deaf) {
+            self.members.values_mut().filter(|one| !one.has_token).for_each(|one| one.is_silent_from(now_ms));
+        }
     }
 
     /// Takes a changed fleet file.

@@ -125,7 +125,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     tokio::spawn(look_at_ways(Arc::clone(&hub)));
     tokio::spawn(look_at_fleets(Arc::clone(&hub)));
     if let Some(settings) = &config.tail {
-        tokio::spawn(tail::run(start::tail(settings, &config)?, settings.query.clone(), Arc::clone(&hub)));
+        let asking = settings.asking(config.ca_file.clone());
+        tokio::spawn(tail::run(start::tail(&asking)?, asking, settings.query.clone(), Arc::clone(&hub)));
     }
     let main = tokio::spawn(listen::serve(main, stopped));
     // Scraped to the end: it is not among what is drained.

@@ -174,6 +174,15 @@ impl One {
         Member::of(self.heard.runner(), member::Clock { at_ms, forgiven_ms, silent_ms })
     }
 
+    /// Nobody could hear it until now.
+    pub(super) fn is_silent_from(&mut self, now_ms: i64) {
+        match self.is.state {
+            State::Lost if !self.is_death_counted => self.lost_ms = Some(now_ms),
+            State::Lost | State::Ended => {}
+            State::Warming | State::Ready | State::Claimed | State::Untold => self.heard_ms = self.heard_ms.max(now_ms),
+        }
+    }
+
     /// Nothing that was heard makes a member.
     pub(super) fn is_nothing(&mut self, now_ms: i64) {
         self.is_member = false;

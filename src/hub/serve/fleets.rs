@@ -48,6 +48,16 @@ impl Fleets {
         self.lock().take(&batch, since_1970_ms(now));
     }
 
+    /// Loki could not be read.
+    pub fn tail_failed(&self) {
+        self.lock().tail_failed();
+    }
+
+    /// Loki was read, and what it brought is taken next.
+    pub fn tail_read(&self, now: SystemTime) {
+        self.lock().tail_read(since_1970_ms(now));
+    }
+
     /// Takes what a reading of Loki brought at `now`.
     pub fn take_tail(&self, tail: &Tail, now: SystemTime) {
         for runner in tail.runners() {

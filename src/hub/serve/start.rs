@@ -26,7 +26,6 @@ use super::out::stdout::Stdout;
 use super::pages::Pages;
 use super::refusals::Refusals;
 use super::runners::Runners;
-use super::tail;
 use super::tls::{self, Tls};
 use super::ways::Ways;
 use super::{Hub, ServeError, Side};
@@ -154,9 +153,8 @@ pub(super) fn take_tokens(auth: &Auth, contents: &[Vec<u8>]) -> Result<(), Strin
 }
 
 /// Who is asked for the latest lines.
-pub(super) fn tail(settings: &tail::Settings, config: &Config) -> Result<trail::loki::Loki, ServeError> {
-    let made = trail::loki::Loki::new(&settings.asking(config.ca_file.clone()));
-    made.map_err(|error| ServeError::Setting(format!("--tail-loki {error}")))
+pub(super) fn tail(settings: &trail::loki::Settings) -> Result<trail::loki::Loki, ServeError> {
+    trail::loki::Loki::new(settings).map_err(|error| ServeError::Setting(format!("--tail-loki {error}")))
 }
 
 /// Takes a changed fleet file.

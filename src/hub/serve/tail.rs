@@ -13,7 +13,6 @@ use crate::hub::credentials::Credentials;
 use crate::hub::trail::Book;
 use crate::hub::trail::loki::question::since_1970_ns;
 use crate::hub::trail::loki::{self, Loki, Question, Reading};
-use crate::hub::trail::tail::Tail;
 use crate::net::client::Matcher;
 use crate::url::Url;
 
@@ -68,40 +67,63 @@ impl Settings {
     }
 }
 
-/// Reads until it is dropped.
-pub async fn run(mut loki: Loki, query: String, hub: Arc<Hub>) {
+/// Reads until it is dropped; `settings` are those of `loki`.
+pub async fn run(mut loki: Loki, settings: loki::Settings, query: String, hub: Arc<Hub>) {
     let mut read_until: Option<SystemTime> = None;
     let mut was_well = true;
     loop {
         let now = SystemTime::now();
-        let question = question(&query, read_until, now);
-        let (reading, tail);
-        (loki, reading, tail) = match tokio::task::spawn_blocking(move || read(loki, &question)).await {
-            Ok(read) => read,
-            // It ends, or a bug was told.
+        let (question, of) = (question(&query, read_until, now), Arc::clone(&hub));
+        let failure = match tokio::task::spawn_blocking(move || take(loki, &question, &of)).await {
+            Ok((same, reading)) => {
+                loki = same;
+                hub.metrics.tail(result(&reading));
+                reading.failure.map(|(error, _)| error.to_string())
+            }
+            Err(bug) if bug.is_panic() => {
+                hub.fleets.tail_failed();
+                hub.metrics.tail("failed");
+                loki = anew(&settings).await;
+                Some(bug.to_string())
+            }
+            // The program ends.
             Err(_) => return,
         };
-        hub.fleets.take_tail(&tail, SystemTime::now());
-        hub.metrics.tail(result(&reading));
-        match &reading.failure {
+        match &failure {
             None => read_until = Some(now),
-            Some((error, _)) if was_well => tracing::error!(%error, "the latest lines cannot be read"),
+            Some(error) if was_well => tracing::error!(error, "the latest lines cannot be read"),
             Some(_) => {}
         }
-        if !was_well && reading.failure.is_none() {
+        if !was_well && failure.is_none() {
             tracing::info!("the latest lines can be read again");
         }
-        was_well = reading.failure.is_none();
+        was_well = failure.is_none();
         tokio::time::sleep(EVERY).await;
     }
 }
 
-/// Reads on a thread of its own: a book stays where it is.
-fn read(mut loki: Loki, question: &Question) -> (Loki, Reading, Tail) {
+/// Another that asks, where the last one was lost.
+async fn anew(settings: &loki::Settings) -> Loki {
+    loop {
+        match Loki::new(settings) {
+            Ok(loki) => return loki,
+            Err(error) => tracing::error!(%error, "the latest lines cannot be read"),
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Reads, and takes what was read, on a thread that may wait: a book stays where it is, and lines are many.
+fn take(mut loki: Loki, question: &Question, hub: &Hub) -> (Loki, Reading) {
     let mut book = Book::of_tail();
     let mut tell = |says: &str| tracing::debug!("{says}");
     let reading = Handle::current().block_on(loki.read_pages(question, PAGES, &mut book, &mut tell));
-    (loki, reading, book.into_tail())
+    match reading.failure {
+        None => hub.fleets.tail_read(SystemTime::now()),
+        Some(_) => hub.fleets.tail_failed(),
+    }
+    hub.fleets.take_tail(&book.into_tail(), SystemTime::now());
+    (loki, reading)
 }
 
 /// What is asked at `now` where everything was read up to a time.

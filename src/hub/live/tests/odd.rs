@@ -117,3 +117,27 @@ fn who_was_dead_before_the_start_is_not_counted() {
     stage.pass(900);
     assert_eq!(stage.fleet().tally.deaths, [0; 4]);
 }
+
+#[test]
+fn who_is_read_from_loki_is_not_silent_while_that_cannot_be_read() {
+    let mut stage = Stage::new(spec(LINUX));
+    for name in ["a", "b"] {
+        stage.is_found(name, "k3x9", "event=start interval.ms=5000");
+        stage.is_found(name, &format!("aaa{name}"), "event=phase phase=claimed");
+    }
+    stage.pass(60);
+    stage.is_found("a", "k3x9", "event=about");
+    stage.is(&[(State::Claimed, 1), (State::Lost, 1)]);
+    stage.live.tail_failed();
+    stage.pass(900);
+    stage.is(&[(State::Claimed, 1), (State::Lost, 1)]);
+    stage.live.tail_read(stage.now_ms);
+    stage.pass(30);
+    stage.is(&[(State::Claimed, 1), (State::Lost, 1)]);
+    assert_eq!(stage.fleet().tally.deaths, [0; 4], "who is lost has its time to come back");
+    stage.live.tail_read(stage.now_ms);
+    stage.pass(30);
+    stage.is(&[(State::Lost, 2)]);
+    stage.pass(400);
+    assert_eq!(stage.fleet().tally.deaths, [0, 0, 0, 2]);
+}
