@@ -337,7 +337,7 @@ fn pods_of_one_machine_in_files_of_their_own_are_apart() {
         let source = book.source(file);
         read::read(trail.text.as_bytes(), source, &mut book).unwrap();
     }
-    let clock = Clock { at_ms: NOON + 2000, forgiven_ms: HOUR };
+    let clock = Clock { at_ms: NOON + 2000, forgiven_ms: HOUR, silent_ms: None };
     let members: Vec<Member> = book.into_runners().0.iter().filter_map(|runner| Member::of(runner, clock)).collect();
     let found: Vec<(&str, State)> = members.iter().map(|member| (member.name.as_str(), member.state)).collect();
     assert_eq!(found, [("a", State::Ready), ("b", State::Claimed)]);
@@ -362,7 +362,7 @@ proptest! {
         }
         let found = seen(&trail.text, "[[fleet]]\ntarget = 1\nwarm_floor = 1\nreaper_interval = 1", USUAL);
         prop_assert!(found.fleets.len() == 1);
-        let clock = Clock { at_ms: NOON, forgiven_ms: HOUR };
+        let clock = Clock { at_ms: NOON, forgiven_ms: HOUR, silent_ms: None };
         if let Some(member) = Member::of(&crate::support::runners(&trail.text)[0], clock) {
             let mut until = i64::MIN;
             for span in &member.spans {
@@ -391,7 +391,9 @@ fn deaths_are_those_that_the_diagnosis_finds() {
         if !verdict.is_alive() && !matches!(verdict.cause, Cause::Stopped | Cause::Finished) {
             *found.entry(verdict.cause.name()).or_insert(0) += 1;
         }
-        if let Some(cause) = Member::of(runner, Clock { at_ms, forgiven_ms: 6 * HOUR }).unwrap().died_of {
+        if let Some(cause) =
+            Member::of(runner, Clock { at_ms, forgiven_ms: 6 * HOUR, silent_ms: None }).unwrap().died_of
+        {
             *deaths.entry(cause.name()).or_insert(0) += 1;
         }
     }
@@ -427,7 +429,7 @@ fn samples_of_a_run_that_is_over_and_well_are_not_kept() {
             .collect();
         assert_eq!(samples, [("busy", Some(12)), ("over", None), ("silent", Some(12))]);
         let over = runners.iter().find(|runner| runner.name == "over").unwrap();
-        let over = Member::of(over, Clock { at_ms: NOON + 300_000, forgiven_ms: 6 * HOUR }).unwrap();
+        let over = Member::of(over, Clock { at_ms: NOON + 300_000, forgiven_ms: 6 * HOUR, silent_ms: None }).unwrap();
         assert_eq!((over.state, over.died_of), (State::Ended, None));
     }
 }

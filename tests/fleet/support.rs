@@ -72,7 +72,7 @@ pub(crate) fn runners(text: &str) -> Vec<Runner> {
 pub(crate) fn member(text: &str, at_ms: i64) -> Member {
     let runners = runners(text);
     assert_eq!(runners.len(), 1, "{runners:#?}");
-    Member::of(&runners[0], Clock { at_ms: NOON + at_ms, forgiven_ms: 6 * HOUR }).unwrap()
+    Member::of(&runners[0], Clock { at_ms: NOON + at_ms, forgiven_ms: 6 * HOUR, silent_ms: None }).unwrap()
 }
 
 /// All fleets of a text, with a fleet file; a year later by the clock.
