@@ -204,11 +204,14 @@ pub(crate) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
     if counts.mentions > 0 {
         let first =
             read.first_mention.map_or_else(String::new, |place| format!("; the first is {}", read.place(place)));
+        let (lines, them) = match counts.mentions {
+            1 => ("1 line was".to_owned(), "it"),
+            mentions => (format!("{mentions} lines were"), "them"),
+        };
         writeln!(
             log,
-            "vitals-hub: {} RUNNER_VITALS in the middle, passed over as {} others{}",
-            if counts.mentions == 1 { "1 line has".to_owned() } else { format!("{} lines have", counts.mentions) },
-            counts.passed_over - counts.mentions,
+            "vitals-hub: {lines} not taken: RUNNER_VITALS stands behind other text in {them}, as in what a job printed{}. \
+             If a tool put that text there, have it print lines as they are (stern -o raw, journalctl -o cat)",
             harmless(first)
         )?;
     }
@@ -221,4 +224,49 @@ pub(crate) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_file_begins_with_a_whole_line_and_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let line = |seq: u32| format!("RUNNER_VITALS ts= run=k3x9 seq={seq}\n");
+        let text: String = (1..=3).map(line).collect();
+        fs::write(&path, &text).unwrap();
+        let (one, all) = (line(1).len() as u64, text.len() as u64);
+        for (from_byte, ours, is_partial) in [(0, 3, false), (1, 2, true), (one, 2, true), (one + 1, 1, true)] {
+            let mut book = Book::default();
+            read_parts(&[Part { path: path.clone(), from_byte, bytes: all - from_byte }], &mut book);
+            let found = (book.counts.ours, book.counts.broken, book.partial.is_some());
+            assert_eq!(found, (ours, 0, is_partial), "from byte {from_byte}");
+        }
+        let mut book = Book::default();
+        read_parts(&[Part { path: path.with_file_name("b.log"), from_byte: 0, bytes: 1 }], &mut book);
+        assert!(book.partial.unwrap().contains("b.log: No such file"));
+    }
+
+    #[test]
+    fn lines_with_the_tag_behind_other_text_are_told_as_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        fs::write(&path, "hello\nx: y RUNNER_VITALS ts= run=k3x9 seq=1\nx: y RUNNER_VITALS ts= run=k3x9 seq=2\n")
+            .unwrap();
+        let mut book = Book::default();
+        read(&[path.clone()], io::empty(), &mut book, &mut io::sink());
+        let mut told = Vec::new();
+        tell(&book.into_runners().1, &mut told).unwrap();
+        assert_eq!(
+            String::from_utf8(told).unwrap(),
+            format!(
+                "vitals-hub: 2 lines were not taken: RUNNER_VITALS stands behind other text in them, as in what a job \
+                 printed; the first is {}:2. If a tool put that text there, have it print lines as they are \
+                 (stern -o raw, journalctl -o cat)\n",
+                path.display()
+            )
+        );
+    }
 }
