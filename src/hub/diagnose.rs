@@ -21,7 +21,7 @@ mod ailing;
 mod averages;
 mod confidence;
 mod doubts;
-pub(crate) mod inputs;
+pub mod inputs;
 mod loki_args;
 pub(crate) mod page;
 mod ring;
@@ -38,7 +38,7 @@ use super::trail::film::Film;
 use super::trail::loki::{Fault, Question, Settings};
 use super::trail::{self, Book, Runner};
 use clock::Clock;
-use inputs::Asked;
+use inputs::{Asked, Bounds, Part};
 use page::sheet::{self, PageError};
 use page::spool::Spool;
 use page::{Page, Shape};
@@ -223,43 +223,53 @@ fn read(args: &Args, asking: Option<&Asking>, stdin: impl Read + Send, book: &mu
     if asking.is_none() || !args.files.is_empty() {
         inputs::read(&args.files, stdin, book, log);
     }
-    asking.map_or(Asked::Whole, |(settings, question)| inputs::ask(settings, question, book, log))
+    asking.map_or(Asked::Whole, |(settings, question)| inputs::ask(settings, question, Bounds::NONE, book, log))
 }
 
-/// The page of one runner, from its files and what Loki has of it; `None` where neither has a line of it. What cannot be read is told on
-/// the page. It blocks, and asks Loki with a runtime of its own.
+/// What came of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// It is written.
+    Written,
+    /// There is no line of that runner.
+    Nobody,
+    /// No line of it was found, and not all could be read: why, with paths and addresses.
+    Unread(String),
+}
+
+/// The page of one runner, from parts of its files and what Loki has of it. What cannot be read, or is more than is read, is told on the
+/// page. It blocks, and asks Loki with a runtime of its own.
 ///
 /// # Errors
 /// The page could not be written.
 pub fn report(
-    files: &[PathBuf],
-    asking: Option<&(Settings, Question)>,
+    files: &[Part],
+    asking: Option<&(Settings, Question, Bounds)>,
     name: &str,
     now: SystemTime,
     out: &mut impl Write,
-) -> io::Result<Option<()>> {
+) -> io::Result<Reported> {
     let read = |book: &mut Book| {
-        if !files.is_empty() {
-            inputs::read(files, io::empty(), book, &mut io::sink());
-        }
-        if let Some((settings, question)) = asking {
-            inputs::ask(settings, question, book, &mut io::sink());
+        inputs::read_parts(files, book);
+        if let Some((settings, question, bounds)) = asking {
+            inputs::ask(settings, question, *bounds, book, &mut io::sink());
         }
     };
     let mut book = Book::default();
     read(&mut book);
-    let (mut runners, before) = book.into_runners();
+    let (mut runners, mut before) = book.into_runners();
     runners.retain(|runner| runner.name == name);
     if runners.is_empty() {
-        return Ok(None);
+        return Ok(before.partial.map_or(Reported::Nobody, Reported::Unread));
     }
     let page = Page::of(&runners, &Clock::new(now, None), Shape::Runners);
     let film = page.film().map_or_else(Film::default, |film| {
         let mut book = Book::again(&before, film);
         read(&mut book);
+        before.partial = before.partial.take().or(book.partial.take());
         book.into_film()
     });
-    page.html(film, &before, out).map(Some)
+    page.html(film, &before, out).map(|()| Reported::Written)
 }
 
 /// Reads once more what the page shows of its runners, and writes it.

@@ -24,7 +24,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::diagnose::inputs::{self, Asked};
+use super::diagnose::inputs::{self, Asked, Bounds};
 use super::diagnose::page::sheet;
 use super::diagnose::text::Look;
 use super::diagnose::units::harmless;
@@ -110,8 +110,9 @@ pub fn run(
     if question.is_none() || !args.files.is_empty() {
         inputs::read(&args.files, stdin, &mut book, log);
     }
-    let asked =
-        question.as_ref().map_or(Asked::Whole, |(settings, question)| inputs::ask(settings, question, &mut book, log));
+    let asked = question
+        .as_ref()
+        .map_or(Asked::Whole, |(settings, question)| inputs::ask(settings, question, Bounds::NONE, &mut book, log));
     let (runners, read) = book.into_runners();
     // That the log cannot be written is no reason to say nothing.
     let _ = inputs::tell(&read, log);

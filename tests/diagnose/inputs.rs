@@ -233,7 +233,10 @@ fn what_was_passed_over_is_told() {
     let at = fixture("idle").lines().count() + 2;
     let first = dir.path().join("a.log");
     for says in [
-        format!("3 lines have RUNNER_VITALS in the middle, passed over as 1 others; the first is {}:{at}\n", first.display()),
+        format!(
+            "3 lines were not taken: RUNNER_VITALS stands behind other text in them, as in what a job printed; the first is {}:{at}. ",
+            first.display()
+        ),
         "vitals-hub: 2 of them are JSON: a line is looked for in line, log, message, msg, MESSAGE, body, and has to begin there\n".to_owned(),
         format!("{}: it is UTF-16: make it UTF-8 first", dir.path().join("b.log").display()),
         format!("{}: compressed by xz: unpack it first\n", dir.path().join("c.log").display()),

@@ -130,7 +130,8 @@ fn the_place_of_such_a_line_is_told() {
     assert!(out.contains("fell silent between 2026-05-28T20:29:15.000Z (the last line) and"), "{out}");
     assert!(
         log.contains(
-            "vitals-hub: 1 line has RUNNER_VITALS in the middle, passed over as 0 others; the first is stdin:32\n"
+            "vitals-hub: 1 line was not taken: RUNNER_VITALS stands behind other text in it, as in what a job printed; \
+             the first is stdin:32. If a tool put that text there, have it print lines as they are (stern -o raw, journalctl -o cat)\n"
         ),
         "{log}"
     );

@@ -73,7 +73,32 @@ fn lines_of_pod_logs_are_followed_and_nothing_is_counted_twice() {
     client.say(head.as_bytes());
     let report = client.answer().unwrap();
     assert!(report.status == 200 && report.body.contains("pod-1"), "{report:?}");
-    assert!(loki.asked().iter().any(|asked| asked["query"] == "{pod=\"pod-1\"} |= \"RUNNER_VITALS\""));
+    // It is asked for within the query that was set, and what else Loki gives is not shown.
+    let within = format!("{QUERY} | pod=\"pod-1\" or ");
+    assert!(loki.asked().iter().any(|asked| asked["query"].starts_with(&within)), "{:?}", loki.asked());
+    assert!(report.body.contains("boot.id=x") && !report.body.contains("boot.id=y"), "{}", report.body);
+}
+
+#[test]
+fn a_report_that_cannot_be_read_is_not_one_of_nobody() {
+    let loki = StandIn::plain(Vec::new());
+    let hub = hub(&loki);
+    let report = || {
+        let mut client = Client::connect(hub.address);
+        let head =
+            format!("GET /runners/pod-1 HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {}\r\n\r\n", token("runner-1"));
+        client.say(head.as_bytes());
+        client.answer().unwrap()
+    };
+    assert_eq!(report().status, 404);
+    loki.known.lock().unwrap().always = Some(Instead::Answer(422, "no", None));
+    let answer = report();
+    assert_eq!((answer.status, answer.body.contains("could not all be read")), (502, true), "{answer:?}");
+    assert!(!answer.body.contains("127.0.0.1"), "{answer:?}");
+    until("that it is told", || {
+        let log = hub.log.lock().unwrap().join("\n");
+        (log.contains("the lines cannot be read") && log.contains("pod-1")).then_some(())
+    });
 }
 
 #[test]
@@ -83,6 +108,8 @@ fn a_loki_that_refuses_is_told_and_asked_again() {
     let hub = hub(&loki);
     until("the failure", || (reads(&hub, "failed") == 1).then_some(()));
     until("the member", || figure(&hub, "members", ",state=\"ready\"").filter(|count| count == "1.0"));
-    let log = hub.log.lock().unwrap().join("\n");
-    assert!(log.contains("the latest lines cannot be read") && log.contains("can be read again"), "{log}");
+    until("that both are told", || {
+        let log = hub.log.lock().unwrap().join("\n");
+        (log.contains("the latest lines cannot be read") && log.contains("can be read again")).then_some(())
+    });
 }

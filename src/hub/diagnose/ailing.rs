@@ -42,10 +42,12 @@ pub(super) fn ailments(evidence: &Evidence<'_>) -> Vec<Ailment> {
         waits(evidence, last, &mut add);
         agent(evidence, last, &mut add);
     }
-    let mut told: Vec<Ailment> = evidence.within(NETWORK_MS).filter_map(|one| of_event(evidence, one)).collect();
-    // Of several alike the latest.
-    told.dedup_by(|later, earlier| later.reason.says == earlier.reason.says);
-    all.extend(told);
+    for told in evidence.within(NETWORK_MS).filter_map(|one| of_event(evidence, one)) {
+        // Of several alike the latest, which is met first.
+        if all.iter().all(|other| other.reason.says != told.reason.says) {
+            all.push(told);
+        }
+    }
     all
 }
 
@@ -158,4 +160,33 @@ fn of_event(evidence: &Evidence<'_>, one: &Happening) -> Option<Ailment> {
         _ => return None,
     };
     Some(Ailment { of, points, reason: Reason { says, lines: vec![one.mark] } })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::super::clock::Clock;
+    use super::*;
+    use crate::hub::trail::Book;
+    use crate::hub::trail::book::Origin;
+    use crate::hub::trail::slice::Place;
+
+    #[test]
+    fn what_is_alike_ails_once_whatever_stands_between() {
+        let mut book = Book::default();
+        for (seq, resource) in ["io", "memory", "io"].iter().enumerate() {
+            let ts = format!("2026-06-04T12:00:0{seq}.000Z");
+            let line = format!("RUNNER_VITALS ts={ts} run=k3x9 seq={seq} event=pressure resource={resource} kind=psi");
+            book.take(line.as_bytes(), Origin::default(), Place::default());
+        }
+        let (runners, _) = book.into_runners();
+        let evidence = Evidence::of(&runners[0], 0, &Clock::new(SystemTime::UNIX_EPOCH, None)).unwrap();
+        let says: Vec<(String, u64)> = ailments(&evidence)
+            .into_iter()
+            .map(|one| (one.reason.says, one.reason.lines.iter().map(|mark| mark.seq).sum()))
+            .collect();
+        let short = |what: &str| format!("{what} ran short right before the end: a pressure line says so (psi)");
+        assert_eq!(says, [(short("disks"), 2), (short("memory"), 1)]);
+    }
 }

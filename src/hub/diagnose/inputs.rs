@@ -1,8 +1,9 @@
 //! Files, stdin and Loki into the book, and what is told of them.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::hub::trail::entry::TEXTS;
 use crate::hub::trail::loki::{Fault, Loki, LokiError, Question, Settings};
@@ -20,6 +21,63 @@ pub(crate) enum Asked {
     Partly(Fault),
     /// Not at all.
     Nothing(Fault),
+}
+
+/// A file, or the end of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where it is.
+    pub path: PathBuf,
+    /// It is read from the first line behind this byte on; 0: from its beginning.
+    pub from_byte: u64,
+    /// So much of it is read.
+    pub bytes: u64,
+}
+
+/// How far Loki is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The newest of so many answers.
+    pub pages: u64,
+    /// No longer than to this time.
+    pub until: Option<Instant>,
+}
+
+impl Bounds {
+    /// All of it, however long that takes.
+    pub(crate) const NONE: Self = Self { pages: u64::MAX, until: None };
+}
+
+/// Reads parts of files. What is not read of them, or cannot be, the book says.
+pub(crate) fn read_parts(parts: &[Part], book: &mut Book) {
+    for part in parts {
+        let name = part.path.display().to_string();
+        let read = open_part(part).and_then(|from| {
+            let source = match part.from_byte {
+                0 => book.source(&name),
+                byte => book.source(&format!("{name} from byte {byte} on")),
+            };
+            read::read(from, source, book)
+        });
+        match read {
+            Err(error) => drop(book.partial.get_or_insert(format!("{name}: {error}"))),
+            Ok(()) if part.from_byte > 0 => {
+                let why = format!("{name}: its first {} bytes were not read: there are too many", part.from_byte);
+                book.partial.get_or_insert(why);
+            }
+            Ok(()) => {}
+        }
+    }
+}
+
+fn open_part(part: &Part) -> io::Result<impl Read + Send + use<>> {
+    let mut file = File::open(&part.path)?;
+    let Some(before) = part.from_byte.checked_sub(1) else { return Ok(io::BufReader::new(file.take(part.bytes))) };
+    // Where the byte before ends a line, the first is whole.
+    file.seek(SeekFrom::Start(before))?;
+    let mut from = io::BufReader::new(file.take(part.bytes.saturating_add(1)));
+    io::BufRead::skip_until(&mut from, b'\n')?;
+    Ok(from)
 }
 
 /// Reads everything that was named; what could not be read is told.
@@ -46,7 +104,13 @@ pub(crate) fn read(files: &[PathBuf], stdin: impl Read + Send, book: &mut Book, 
 }
 
 /// Reads what Loki has; what goes wrong with that is told, and where only a part was read the book says so.
-pub(crate) fn ask(settings: &Settings, question: &Question, book: &mut Book, log: &mut impl Write) -> Asked {
+pub(crate) fn ask(
+    settings: &Settings,
+    question: &Question,
+    bounds: Bounds,
+    book: &mut Book,
+    log: &mut impl Write,
+) -> Asked {
     let mut tell = |says: &str| {
         let _ = writeln!(log, "vitals-hub: {}", harmless(says));
     };
@@ -65,9 +129,30 @@ pub(crate) fn ask(settings: &Settings, question: &Question, book: &mut Book, log
         Ok(loki) => loki,
         Err(error) => return failed(&error),
     };
-    let reading = runtime.block_on(loki.read(question, book, &mut tell));
+    let reading = runtime.block_on(async {
+        let reading = loki.read_pages(question, bounds.pages, book, &mut tell);
+        match bounds.until {
+            None => Ok(reading.await),
+            Some(until) => tokio::time::timeout_at(until.into(), reading).await,
+        }
+    });
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
+    let Ok(reading) = reading else {
+        let why = format!("{}: all that is there could not be read in time", settings.url);
+        tell(&why);
+        book.partial = Some(why);
+        return if book.counts.ours > 0 {
+            Asked::Partly(Fault::Unavailable)
+        } else {
+            Asked::Nothing(Fault::Unavailable)
+        };
+    };
+    if reading.is_cut {
+        let why = format!("{}: only the newest {} lines that it has were read", settings.url, reading.entries);
+        tell(&why);
+        book.partial = Some(why);
+    }
     let Some((error, end_ns)) = reading.failure else { return Asked::Whole };
     let before =
         if reading.pages > 0 { format!("lines before {} were not read: ", at_ns(end_ns)) } else { String::new() };
@@ -119,11 +204,14 @@ pub(crate) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
     if counts.mentions > 0 {
         let first =
             read.first_mention.map_or_else(String::new, |place| format!("; the first is {}", read.place(place)));
+        let (lines, them) = match counts.mentions {
+            1 => ("1 line was".to_owned(), "it"),
+            mentions => (format!("{mentions} lines were"), "them"),
+        };
         writeln!(
             log,
-            "vitals-hub: {} RUNNER_VITALS in the middle, passed over as {} others{}",
-            if counts.mentions == 1 { "1 line has".to_owned() } else { format!("{} lines have", counts.mentions) },
-            counts.passed_over - counts.mentions,
+            "vitals-hub: {lines} not taken: RUNNER_VITALS stands behind other text in {them}, as in what a job printed{}. \
+             If a tool put that text there, have it print lines as they are (stern -o raw, journalctl -o cat)",
             harmless(first)
         )?;
     }
@@ -136,4 +224,49 @@ pub(crate) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_file_begins_with_a_whole_line_and_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let line = |seq: u32| format!("RUNNER_VITALS ts= run=k3x9 seq={seq}\n");
+        let text: String = (1..=3).map(line).collect();
+        fs::write(&path, &text).unwrap();
+        let (one, all) = (line(1).len() as u64, text.len() as u64);
+        for (from_byte, ours, is_partial) in [(0, 3, false), (1, 2, true), (one, 2, true), (one + 1, 1, true)] {
+            let mut book = Book::default();
+            read_parts(&[Part { path: path.clone(), from_byte, bytes: all - from_byte }], &mut book);
+            let found = (book.counts.ours, book.counts.broken, book.partial.is_some());
+            assert_eq!(found, (ours, 0, is_partial), "from byte {from_byte}");
+        }
+        let mut book = Book::default();
+        read_parts(&[Part { path: path.with_file_name("b.log"), from_byte: 0, bytes: 1 }], &mut book);
+        assert!(book.partial.unwrap().contains("b.log: No such file"));
+    }
+
+    #[test]
+    fn lines_with_the_tag_behind_other_text_are_told_as_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        fs::write(&path, "hello\nx: y RUNNER_VITALS ts= run=k3x9 seq=1\nx: y RUNNER_VITALS ts= run=k3x9 seq=2\n")
+            .unwrap();
+        let mut book = Book::default();
+        read(&[path.clone()], io::empty(), &mut book, &mut io::sink());
+        let mut told = Vec::new();
+        tell(&book.into_runners().1, &mut told).unwrap();
+        assert_eq!(
+            String::from_utf8(told).unwrap(),
+            format!(
+                "vitals-hub: 2 lines were not taken: RUNNER_VITALS stands behind other text in them, as in what a job \
+                 printed; the first is {}:2. If a tool put that text there, have it print lines as they are \
+                 (stern -o raw, journalctl -o cat)\n",
+                path.display()
+            )
+        );
+    }
 }

@@ -8,7 +8,7 @@ use crate::hub::trail::Read;
 
 use super::beside::Beside;
 use super::evidence::{Ending, Interval};
-use super::units::{at, harmless};
+use super::units::{harmless, rfc_3339};
 use super::verdict::{Other, Said, Verdict};
 
 /// The version of the schema. A key may be added to it; one that changes or goes is a new version.
@@ -53,7 +53,7 @@ impl<W: Write> Array<W> {
 /// A verdict.
 #[must_use]
 pub fn value(verdict: &Verdict, read: &Read) -> Value {
-    let time = |ms: Option<i64>| ms.map(at);
+    let time = |ms: Option<i64>| ms.and_then(rfc_3339);
     json!({
         "version": SCHEMA_VERSION,
         "runner": verdict.runner,
@@ -111,14 +111,14 @@ fn job(ending: Ending) -> Value {
 }
 
 fn beside(all: &[Beside]) -> Vec<Value> {
-    let one = |one: &Beside| json!({ "run": one.run, "verdict": one.cause.name(), "score": one.score, "last_line": one.last_ms.map(at) });
+    let one = |one: &Beside| json!({ "run": one.run, "verdict": one.cause.name(), "score": one.score, "last_line": one.last_ms.and_then(rfc_3339) });
     all.iter().map(one).collect()
 }
 
 fn said(said: &[Said], read: &Read) -> Vec<Value> {
     let one = |said: &Said| {
         let lines = said.lines.iter().map(
-            |line| json!({ "seq": line.seq, "ts": line.at_ms.map(at), "place": harmless(read.place(line.place)) }),
+            |line| json!({ "seq": line.seq, "ts": line.at_ms.and_then(rfc_3339), "place": harmless(read.place(line.place)) }),
         );
         json!({ "says": said.says, "lines": lines.collect::<Vec<_>>() })
     };

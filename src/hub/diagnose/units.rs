@@ -34,14 +34,18 @@ pub(crate) fn time(ms: i64) -> String {
     }
 }
 
-/// Milliseconds since 1970 as `2026-06-04T12:00:00.123Z`; what has no such form as a number.
+/// Milliseconds since 1970 as `2026-06-04T12:00:00.123Z`; of what has no such form where it is.
 pub(crate) fn at(ms: i64) -> String {
+    let none = || if ms < 0 { "a time before 1970" } else { "a time beyond the year 9999" }.to_owned();
+    rfc_3339(ms).unwrap_or_else(none)
+}
+
+/// Milliseconds since 1970 as `2026-06-04T12:00:00.123Z`; `None` of what has no such form.
+pub(crate) fn rfc_3339(ms: i64) -> Option<String> {
     let since = u64::try_from(ms).ok().map(std::time::Duration::from_millis);
     // humantime writes four digits of a year.
-    let at = since
-        .filter(|since| since.as_secs() < 253_402_300_800)
-        .and_then(|since| std::time::UNIX_EPOCH.checked_add(since));
-    at.map_or_else(|| format!("{ms} ms"), |at| humantime::format_rfc3339_millis(at).to_string())
+    let since = since.filter(|since| since.as_secs() < 253_402_300_800)?;
+    std::time::UNIX_EPOCH.checked_add(since).map(|at| humantime::format_rfc3339_millis(at).to_string())
 }
 
 /// A text in which nothing is left that a terminal obeys or that changes how the rest reads: control characters, C1 codes,
@@ -91,7 +95,10 @@ mod tests {
             [time(250), time(3250), time(250_000), time(7_500_000)],
             ["250 ms", "3.2 s", "4 min 10 s", "2 h 5 min"]
         );
-        assert_eq!([at(0), at(-1), at(i64::MAX)], ["1970-01-01T00:00:00.000Z", "-1 ms", "9223372036854775807 ms"]);
+        let last_ms = 253_402_300_799_999;
+        assert_eq!([at(0), at(last_ms)], ["1970-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"]);
+        assert_eq!([at(-1), at(last_ms + 1)], ["a time before 1970", "a time beyond the year 9999"]);
+        assert_eq!([rfc_3339(-1), rfc_3339(last_ms + 1), rfc_3339(i64::MAX)], [None, None, None]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::hub::diagnose::cause::Cause;
 use crate::hub::diagnose::text::{BOLD, Look};
 use crate::hub::diagnose::units::{at, harmless, time};
 
@@ -187,12 +188,19 @@ fn jobs(figures: &Figures) -> String {
     if jobs.unknown > 0 {
         words.push(format!("unknown {} ({} with a code other than 0)", jobs.unknown, jobs.unknown_failing));
     }
-    words.extend(jobs.died.iter().map(|(cause, count)| format!("died of {} {count}", cause.name())));
+    words.extend(jobs.died.iter().map(|(cause, count)| format!("{} {count}", ended(*cause))));
     if jobs.died_untold > 0 {
         words.push(format!("died, nothing says of what {}", jobs.died_untold));
     }
     words.extend(jobs.took.as_ref().map(|took| format!("took {}", quantiles(took))));
     list(words.into_iter())
+}
+
+/// How a job ended whose runner did.
+fn ended(cause: Cause) -> String {
+    // Nobody dies of that there was no probe.
+    let how = if cause == Cause::NoVitals { "fell silent with" } else { "died of" };
+    format!("{how} {}", cause.name())
 }
 
 fn images(figures: &Figures) -> String {
@@ -273,4 +281,14 @@ pub(super) fn hundredths(value: i64) -> String {
 pub(super) fn share(part: usize, of: usize) -> String {
     let tenths = (part * 1000).checked_div(of).unwrap_or(0);
     format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_dies_of_that_there_was_no_probe() {
+        assert_eq!([Cause::NoVitals, Cause::GuestOom].map(ended), ["fell silent with no_vitals", "died of guest_oom"]);
+    }
 }

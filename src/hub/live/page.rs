@@ -108,8 +108,13 @@ fn members(page: &mut Markup, fleet: &FleetNow, named: &[Named], now_ms: i64) {
     );
     page.tag("<th scope=\"col\">is</th><th scope=\"col\">since</th><th scope=\"col\">for</th></tr></thead>\n<tbody>\n");
     for member in named {
-        page.tag("<tr><th scope=\"row\"><a href=\"runners/").text(&path_segment(&member.name)).tag("\">");
-        page.text(&member.name).tag("</a></th><td");
+        page.tag("<tr><th scope=\"row\">");
+        match path_segment(&member.name) {
+            Some(segment) => {
+                page.tag("<a href=\"runners/").text(&segment).tag("\">").text(&member.name).tag("</a></th><td")
+            }
+            None => page.text(&member.name).tag("</th><td"),
+        };
         page.tag(if member.is_trouble { " class=\"high\"" } else { "" }).tag("><code>").text(member.state.name());
         page.tag("</code></td><td class=\"time\">").text(&at(member.since_ms)).tag("</td><td class=\"figure\">");
         page.text(&span(now_ms.saturating_sub(member.since_ms))).tag("</td></tr>\n");
@@ -126,16 +131,19 @@ fn span(ms: i64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
 }
 
-/// RFC 3986, 2.1: all but the unreserved characters. A segment of dots alone would lead elsewhere, and is what no runner is called.
-fn path_segment(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut segment, byte| {
+/// RFC 3986, 2.1: all but the unreserved characters. `None` of what leads elsewhere: to a browser `%2E%2E` is `..` too.
+///
+/// Source: <https://url.spec.whatwg.org/#double-dot-path-segment>.
+fn path_segment(text: &str) -> Option<String> {
+    let segment = text.bytes().fold(String::with_capacity(text.len()), |mut segment, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => segment.push(char::from(byte)),
             // A string takes all that is written.
             _ => drop(write!(segment, "%{byte:02X}")),
         }
         segment
-    })
+    });
+    (!matches!(text, "" | "." | "..")).then_some(segment)
 }
 
 #[cfg(test)]
@@ -160,6 +168,10 @@ mod tests {
         assert_eq!(bad.matches('<').count(), plain.matches('<').count());
         assert!(bad.contains("&lt;script&gt;alert(1)") && !bad.contains('\u{202e}'), "{bad}");
         assert!(bad.contains("href=\"runners/%3C%2Ftitle%3E%3Cscript%3E"), "{bad}");
+        assert!(page("...").contains("<a href=\"runners/...\">...</a>"));
+        for folded in [".", ".."] {
+            assert!(page(folded).contains(&format!("<th scope=\"row\">{folded}</th>")), "a browser goes elsewhere");
+        }
         assert!(plain.contains("<td class=\"figure\">1m</td>") && plain.contains("<h2>empty"), "{plain}");
     }
 }

@@ -1,7 +1,7 @@
 //! What happened in a fleet, counted: these only rise.
 
 use crate::hub::fleet::walk::{Job, Outcome};
-use crate::hub::trail::stage::{JobResult, POLL_FIELDS, Polls};
+use crate::hub::trail::stage::{JobResult, MOST_MS, POLL_FIELDS, Polls};
 
 /// What the last event lines before a death told: an OOM kill.
 pub const OOM: &str = "oom_told";
@@ -68,7 +68,11 @@ impl Times {
         self.sum_ms.checked_div(self.count())
     }
 
+    /// Takes a time; one that is none, over [`MOST_MS`], is not taken.
     fn take(&mut self, ms: u64) {
+        if ms > MOST_MS {
+            return;
+        }
         let at = BOUNDS_MS.partition_point(|bound| *bound < ms);
         if let Some(bucket) = self.buckets.get_mut(at) {
             *bucket += 1;
@@ -138,8 +142,11 @@ mod tests {
             assert!((seconds * 1000.0 - f64::from(u32::try_from(ms).unwrap())).abs() < f64::EPSILON);
         }
         let mut times = Times::default();
-        [0, 1000, 1001, 21_600_000, 21_600_001, u64::MAX].into_iter().for_each(|ms| times.take(ms));
+        [0, 1000, 1001, 21_600_000, 21_600_001, MOST_MS].into_iter().for_each(|ms| times.take(ms));
         assert_eq!((times.buckets[0], times.buckets[1], times.buckets[14], times.buckets[15]), (2, 1, 1, 2));
-        assert_eq!((times.count(), times.sum_ms), (6, u64::MAX));
+        let all = (6, 2001 + 2 * 21_600_000 + 1 + MOST_MS);
+        assert_eq!((times.count(), times.sum_ms), all);
+        [MOST_MS + 1, u64::MAX].into_iter().for_each(|ms| times.take(ms));
+        assert_eq!((times.count(), times.sum_ms), all, "what is no time spoils no sum");
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, State};
@@ -15,10 +15,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
 
-use crate::hub::diagnose;
+use crate::hub::diagnose::inputs::Bounds;
+use crate::hub::diagnose::{self, Reported};
 use crate::hub::live::page;
 use crate::hub::trail::loki::Question;
-use crate::hub::trail::loki::question::{of_pod, since_1970_ns};
+use crate::hub::trail::loki::question::{of_runner, since_1970_ns};
 
 use super::Hub;
 use super::ingest::{self, Answer};
@@ -36,6 +37,12 @@ const REPORTS: usize = 2;
 
 /// Of a runner's files, the latest days first, so much is read.
 const MOST_BYTES: u64 = 64 << 20;
+
+/// Of Loki's answers, 5,000 lines each at most, so many are read, the newest.
+const MOST_PAGES: u64 = 32;
+
+/// How long Loki is read for one report.
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// How far back Loki is asked.
 const LOKI_SINCE: Duration = Duration::from_hours(24);
@@ -102,31 +109,45 @@ async fn runner(
     let Ok(turn) = Arc::clone(&hub.pages.reports).try_acquire_owned() else {
         return ingest::busy("other reports are being made");
     };
+    let name = id.clone();
     let made = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        report(&hub.pages, &id, SystemTime::now())
+        report(&hub.pages, &name, SystemTime::now())
     });
     match made.await {
-        Ok(Ok(Some(report))) => html(report),
-        Ok(Ok(None)) => (StatusCode::NOT_FOUND, "no line of a runner of that name\n").into_response(),
-        Ok(Err(_)) | Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the report could not be made\n").into_response(),
+        Ok(Ok((Reported::Written, report))) => html(report),
+        Ok(Ok((Reported::Nobody, _))) => (StatusCode::NOT_FOUND, "no line of a runner of that name\n").into_response(),
+        Ok(Ok((Reported::Unread(error), _))) => {
+            tracing::error!(runner = ?id, ?error, "no report: the lines cannot be read");
+            (
+                StatusCode::BAD_GATEWAY,
+                "the lines could not all be read, and there is none of that runner among the others\n",
+            )
+                .into_response()
+        }
+        Ok(Err(error)) => {
+            tracing::error!(runner = ?id, %error, "no report: the files cannot be read");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the report could not be made\n").into_response()
+        }
+        // A bug was told.
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the report could not be made\n").into_response(),
     }
 }
 
-/// From its files, or, where it has none, from what Loki has of its Pod.
-fn report(pages: &Pages, runner: &str, now: SystemTime) -> std::io::Result<Option<Vec<u8>>> {
+/// From its files, or, where it has none, from what Loki has of it among the lines that are followed.
+fn report(pages: &Pages, runner: &str, now: SystemTime) -> std::io::Result<(Reported, Vec<u8>)> {
     let files = pages.dir.as_deref().map_or(Ok(Vec::new()), |dir| dir::files_of(dir, runner, MOST_BYTES))?;
     let asking = pages.tail.as_ref().filter(|_| files.is_empty());
     let asking = asking.map(|(settings, ca_file)| {
         let from = now.checked_sub(LOKI_SINCE).unwrap_or(SystemTime::UNIX_EPOCH);
-        let query = of_pod(runner);
-        (settings.asking(ca_file.clone()), Question { query, from_ns: since_1970_ns(from), to_ns: since_1970_ns(now) })
+        let query = of_runner(&settings.query, runner);
+        let question = Question { query, from_ns: since_1970_ns(from), to_ns: since_1970_ns(now) };
+        let bounds = Bounds { pages: MOST_PAGES, until: Instant::now().checked_add(WITHIN) };
+        (settings.asking(ca_file.clone()), question, bounds)
     });
-    if files.is_empty() && asking.is_none() {
-        return Ok(None);
-    }
     let mut report = Vec::new();
-    Ok(diagnose::report(&files, asking.as_ref(), runner, now, &mut report)?.map(|()| report))
+    let reported = diagnose::report(&files, asking.as_ref(), runner, now, &mut report)?;
+    Ok((reported, report))
 }
 
 /// Whoever may write may look, unless everybody may.

@@ -269,6 +269,8 @@ mod tests {
             (format!("{{\"date\":1.5,\"message\":\"\\u001b[32m{LINE}\\u001b[0m\"}}"), None),
             (format!("{{\"log\":{{\"level\":\"info\"}},\"message\":\"{LINE}\"}}"), None),
             (format!("{{\"MESSAGE\":\"{LINE}\",\"_PID\":\"7\"}}"), None),
+            // The journal gives bytes where a text has colours.
+            (format!("{{\"MESSAGE\":{:?}}}", format!("\u{1b}[32m{LINE}\u{1b}[0m").as_bytes()), None),
             (format!("{{\"msg\":\"{LINE}\\n\",\"kubernetes\":{{\"pod_name\":\"runner-7\"}}}}"), Some("runner-7")),
             (format!("{{\"body\":\"{LINE}\"}}"), None),
             (format!("2026-06-04T12:00:00+0000 host unit[7]: {LINE}"), None),
@@ -320,9 +322,13 @@ mod tests {
             format!("{{\"line\":[\"{LINE}\"]}}"),
             format!("{{\"said\":\"{LINE}\"}}"),
             format!("{{\"message\":\"x {LINE}\"}}"),
+            format!("{{\"MESSAGE\":[256],\"x\":\"{LINE}\"}}"),
             format!("x \u{1b}[32m{LINE}"),
             format!("\u{1b}[2J{LINE}"),
             format!("[pod/a] echo {LINE}"),
+            // As stern would, were that a Pod.
+            format!("please echo {LINE}"),
+            format!("\u{1b}[36mplease\u{1b}[0m \u{1b}[96mecho\u{1b}[0m {LINE}"),
             "RUNNER_VITALSX".to_owned(),
         ];
         for text in cases {

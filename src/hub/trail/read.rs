@@ -36,16 +36,33 @@ pub fn read(from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<
 
 fn unpacked(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
     let (head, from) = with_head(&mut from);
-    if head.starts_with(&[0x1f, 0x8b]) {
+    if head.starts_with(GZIP) {
         return plain(flate2::read::MultiGzDecoder::new(from), source, book);
     }
-    match PACKED.iter().find(|(magic, _)| head.starts_with(magic)) {
-        Some((_, by)) => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, format!("compressed by {by}: unpack it first")))
-        }
-        None => plain(from, source, book),
-    }
+    plain(from, source, book)
 }
+
+/// How files begin that gzip made.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// What is wrong with a text that begins so, where it is none.
+fn no_text(head: &[u8]) -> Option<String> {
+    if head.starts_with(GZIP) {
+        return Some("compressed by gzip twice: unpack it first".to_owned());
+    }
+    // POSIX and GNU both write so, behind the name and what else is of the first member.
+    if head.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
+        return Some("an archive of tar: unpack it first".to_owned());
+    }
+    if is_wide(head) {
+        return Some(IS_WIDE.to_owned());
+    }
+    let (_, by) = PACKED.iter().find(|(magic, _)| head.starts_with(magic))?;
+    Some(format!("compressed by {by}: unpack it first"))
+}
+
+/// Where in an archive of tar stands what.
+const TAR: (usize, &[u8]) = (257, b"ustar");
 
 /// How files begin that are compressed otherwise than by gzip.
 const PACKED: [(&[u8], &str); 6] = [
@@ -69,8 +86,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 fn plain(mut from: impl Read + Send, source: u32, book: &mut Book) -> io::Result<()> {
     let (head, mut from) = with_head(&mut from);
     let mut head = head.as_slice();
-    if is_wide(head) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, IS_WIDE));
+    if let Some(why) = no_text(head) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     if let Some(behind) = head.strip_prefix(BYTE_ORDER_MARK) {
         head = behind;
@@ -330,6 +347,24 @@ mod tests {
         assert_eq!(book.counts.ours, 2, "what was read before is there");
         let error = read(&b"\x28\xb5\x2f\xfd..."[..], source, &mut book).unwrap_err();
         assert_eq!(error.to_string(), "compressed by zstd: unpack it first");
+        let tar =
+            |magic: &[u8]| [b"a.log".as_slice(), &[0; 252], magic, &[0; 248], lines.as_bytes(), &[0; 512]].concat();
+        let gzip = |bytes: &[u8]| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(bytes).unwrap();
+            gzip.finish().unwrap()
+        };
+        for (packed, says) in [
+            (tar(b"ustar\x0000"), "an archive of tar: unpack it first"),
+            (tar(b"ustar  \0"), "an archive of tar: unpack it first"),
+            (gzip(&tar(b"ustar\x0000")), "an archive of tar: unpack it first"),
+            (gzip(&gzip(lines.as_bytes())), "compressed by gzip twice: unpack it first"),
+            (gzip(b"\x28\xb5\x2f\xfd..."), "compressed by zstd: unpack it first"),
+        ] {
+            let mut book = Book::default();
+            let error = read(&packed[..], 0, &mut book).unwrap_err();
+            assert_eq!((error.to_string().as_str(), book.counts.ours), (says, 0));
+        }
     }
 
     #[test]

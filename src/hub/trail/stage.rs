@@ -21,6 +21,9 @@ const BOOTS: usize = 8;
 /// Two tellings of one `ready` can differ by so much in when it began, ms: a script's clock may have whole seconds.
 const SAME_READY_MS: u64 = 2500;
 
+/// The longest time that a line can tell of polls and waits, and the longest that is counted: 30 days. Behind it is what no clock measured.
+pub const MOST_MS: u64 = 30 * 24 * 3_600_000;
+
 /// A phase of a runner's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
@@ -219,7 +222,8 @@ impl Stage {
             "skipped" => Some(JobResult::Skipped),
             _ => None,
         });
-        let waited_ms = line.scaled(field::WAITED).map(|ms| u32::try_from(ms.max(0)).unwrap_or(u32::MAX));
+        let waited_ms = line.scaled(field::WAITED).map(|ms| ms.max(0)).filter(|ms| ms.unsigned_abs() <= MOST_MS);
+        let waited_ms = waited_ms.and_then(|ms| u32::try_from(ms).ok());
         let waited = waited_ms.map(|ms| match line.text(field::WAITED_FROM) {
             Some("queued") => Waited::Queued(ms),
             _ => Waited::Ready(ms),
@@ -285,8 +289,15 @@ impl Stage {
 
 impl Polls {
     fn of(line: &Line<'_>) -> Self {
-        let count = |field: &Field| line.scaled(field).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
-        Self { counts: POLL_FIELDS.map(count), sum_ms: count(field::POLL_SUM), max_ms: count(field::POLL_MAX) }
+        let number = |field: &Field, most: u64| {
+            let told = line.scaled(field).and_then(|told| u64::try_from(told).ok());
+            told.filter(|told| *told <= most).unwrap_or(0)
+        };
+        Self {
+            counts: POLL_FIELDS.map(|field| number(field, u32::MAX.into())),
+            sum_ms: number(field::POLL_SUM, MOST_MS),
+            max_ms: number(field::POLL_MAX, MOST_MS),
+        }
     }
 
     /// All of them.

@@ -174,10 +174,11 @@ fn of_i64(value: i64) -> f64 {
     f64::from(least)
 }
 
-/// Of a sum in ms, exact to the ms for a hundred years.
+/// Of a sum in ms, whose seconds can be over 2^32: with many members they soon are.
 fn seconds(ms: u64) -> f64 {
-    let whole = f64::from(u32::try_from(ms / 1000).unwrap_or(u32::MAX));
-    whole + f64::from(u32::try_from(ms % 1000).unwrap_or(0)) / 1000.0
+    let half = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    let whole = ms / 1000;
+    half(whole >> 32) * 4_294_967_296.0 + half(whole & u64::from(u32::MAX)) + half(ms % 1000) / 1000.0
 }
 
 #[cfg(test)]
@@ -221,6 +222,36 @@ mod tests {
         let sorted = Sorted::of(body.join("\n").as_bytes(), &origin);
         assert_eq!(sorted.bad, []);
         fleets.take(&sorted.good, &sorted.events, at);
+    }
+
+    #[test]
+    fn a_sum_goes_on_behind_two_to_the_32() {
+        let whole = [0, 1, 1500, 4_294_967_296_000, 4_294_967_297_500, 9_000_000_000_000_000];
+        let of = whole.map(|ms| format!("{}", seconds(ms)));
+        assert_eq!(of, ["0", "0.001", "1.5", "4294967296", "4294967297.5", "9000000000000"]);
+    }
+
+    #[test]
+    fn what_no_line_can_tell_is_in_no_sum() {
+        let t0 = UNIX_EPOCH + Duration::from_secs(1_780_574_400);
+        let fleets = Arc::new(Fleets::new(FleetFile::default(), t0));
+        post(&fleets, t0, "r1", &["event=phase phase=ready boot.id=x uptime.ms=9000"]);
+        let most = i64::MAX;
+        let claimed = format!(
+            "event=phase phase=claimed boot.id=x waited.ms={most} waited.from=queued poll.served={most} poll.sum.ms={most} poll.max.ms={most}"
+        );
+        post(&fleets, t0 + Duration::from_secs(9), "r1", &["load1=0.10", &claimed]);
+        let rows = scraped(&fleets, t0 + Duration::from_secs(9));
+        let of = |name: &str| rows.iter().find(|row| row.starts_with(&format!("vitals_hub_fleet_{name}{{"))).unwrap();
+        for (name, value) in [
+            ("claims_total", "1"),
+            ("claim_wait_seconds_sum", "0.0"),
+            ("claim_wait_seconds_count", "0"),
+            ("poll_seconds_total", "0.0"),
+            ("poll_max_seconds", "0.0"),
+        ] {
+            assert!(of(name).ends_with(&format!("}} {value}")), "{}", of(name));
+        }
     }
 
     #[test]

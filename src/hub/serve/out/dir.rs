@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::queue::{Closing, Queue};
 use super::{Placed, Stuck};
+use crate::hub::diagnose::inputs::Part;
 
 mod caps;
 mod name;
@@ -29,11 +30,11 @@ const TIDY_EVERY: Duration = Duration::from_mins(1);
 /// How soon what was found is seen where no lines come.
 const SEEN_AFTER: Duration = Duration::from_secs(1);
 
-/// The files of a runner, those of the latest days and, behind the first, no more of them than have so many bytes.
+/// The files of a runner, those of the latest days and no more of them than have so many bytes: of one that has more, its end.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub fn files_of(dir: &Path, runner: &str, most_bytes: u64) -> io::Result<Vec<PathBuf>> {
+pub fn files_of(dir: &Path, runner: &str, most_bytes: u64) -> io::Result<Vec<Part>> {
     let mut days: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -42,15 +43,16 @@ pub fn files_of(dir: &Path, runner: &str, most_bytes: u64) -> io::Result<Vec<Pat
         }
     }
     days.sort_unstable();
-    let (mut files, mut bytes) = (Vec::new(), 0_u64);
-    for file in days.iter().rev().map(|day| day.join(name::file(runner))) {
+    let (mut files, mut left) = (Vec::new(), most_bytes);
+    for path in days.iter().rev().map(|day| day.join(name::file(runner))) {
         // A link is nothing that was written here.
-        let Some(found) = fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file) else { continue };
-        bytes = bytes.saturating_add(found.len());
-        if bytes > most_bytes && !files.is_empty() {
+        let Some(found) = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file) else { continue };
+        let bytes = found.len().min(left);
+        files.push(Part { path, from_byte: found.len() - bytes, bytes });
+        left -= bytes;
+        if left == 0 {
             break;
         }
-        files.push(file);
     }
     Ok(files)
 }
@@ -241,6 +243,23 @@ mod tests {
         while old.exists() {
             put(21).await;
         }
+    }
+
+    #[test]
+    fn of_the_files_of_a_runner_the_end_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for (day, text) in [("2026-06-03", "0123456789"), ("2026-06-04", "0123"), ("2026-06-05", "012345")] {
+            fs::create_dir(dir.path().join(day)).unwrap();
+            fs::write(dir.path().join(day).join("a.log"), text).unwrap();
+        }
+        let parts = |most| {
+            let parts = files_of(dir.path(), "a", most).unwrap().into_iter();
+            parts.map(|part| (part.from_byte, part.bytes)).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(100), [(0, 6), (0, 4), (0, 10)]);
+        assert_eq!(parts(13), [(0, 6), (0, 4), (7, 3)]);
+        assert_eq!(parts(6), [(0, 6)]);
+        assert_eq!(parts(2), [(4, 2)], "the latest day has a bound too");
     }
 
     #[tokio::test]

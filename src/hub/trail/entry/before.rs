@@ -39,7 +39,7 @@ fn stern(head: &str) -> Option<&str> {
     let mut words = words.split(' ').rev();
     let (container, pod) = (words.next()?, words.next()?);
     let is_alone = words.next().is_none_or(is_label) && words.next().is_none();
-    // A Pod of a controller has its name and more; that of an ordinary word is none.
+    // A Pod of a controller has its name and more; that of an ordinary word is none, for a job prints two words before the tag too.
     (is_alone && is_label(container) && pod.contains('-') && pod.split('.').all(is_label)).then_some(pod)
 }
 

@@ -20,7 +20,7 @@ pub(super) fn json(line: &[u8]) -> Option<Entry<'_>> {
         return Some(Entry::Logged(logged));
     }
     let is_part = ["logtag", "_p"].iter().any(|key| object.get(*key).and_then(|tag| tag.as_str()) == Some("P"));
-    let text = TEXTS.iter().find_map(|key| plain(object.get(*key)?.as_str()?))?;
+    let text = TEXTS.iter().find_map(|key| plain(&bytes(object.get(*key)?)?))?;
     if is_part {
         return Some(Entry::Part);
     }
@@ -31,9 +31,22 @@ pub(super) fn json(line: &[u8]) -> Option<Entry<'_>> {
     Some(Entry::Ours(Ours { line: Cow::Owned(text), pod: pod.map(Cow::Owned), at_ms }))
 }
 
+/// A text, or the bytes of one: the journal gives those where not all of it is printable UTF-8.
+///
+/// Source: <https://systemd.io/JOURNAL_EXPORT_FORMATS/#journal-json-format>.
+fn bytes(value: &serde_json::Value) -> Option<Cow<'_, [u8]>> {
+    match value {
+        serde_json::Value::String(text) => Some(Cow::Borrowed(text.as_bytes())),
+        serde_json::Value::Array(bytes) => {
+            bytes.iter().map(|byte| u8::try_from(byte.as_u64()?).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
+        }
+        _ => None,
+    }
+}
+
 /// A line of ours without its newline and its colours.
-fn plain(text: &str) -> Option<Vec<u8>> {
-    let text = text.strip_suffix('\n').unwrap_or(text).as_bytes();
+fn plain(text: &[u8]) -> Option<Vec<u8>> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
     let text = colour::without(text).unwrap_or_else(|| text.to_vec());
     is_ours(&text).then_some(text)
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::super::entry::LABELS;
 use super::super::loki_json::at_ns;
 use crate::line::TAG;
 
@@ -38,6 +39,17 @@ impl fmt::Display for Question {
 #[must_use]
 pub fn of_pod(name: &str) -> String {
     format!("{{pod={}}} |= {}", quoted(name), quoted(TAG))
+}
+
+/// The query for what another finds of one runner: the lines that a label says are of it, and those that no label says of whom they are.
+/// Those of the others of them are left to whoever reads what they say.
+#[must_use]
+pub fn of_runner(query: &str, name: &str) -> String {
+    let all = |value: &str, joint: &str| {
+        let pairs: Vec<String> = LABELS.iter().map(|label| format!("{label}={}", quoted(value))).collect();
+        pairs.join(joint)
+    };
+    format!("{query} | {} or ({})", all(name, " or "), all("", " and "))
 }
 
 /// A string as LogQL takes it, which is Go's: quotes, backslashes and control characters are escaped.
@@ -118,6 +130,17 @@ mod tests {
     fn a_pods_name_stays_a_name() {
         assert_eq!(of_pod("runner-7"), r#"{pod="runner-7"} |= "RUNNER_VITALS""#);
         assert_eq!(of_pod("\"} or {a=\"\\\n"), "{pod=\"\\\"} or {a=\\\"\\\\\\u000a\"} |= \"RUNNER_VITALS\"");
+    }
+
+    #[test]
+    fn a_runner_is_asked_for_within_a_query() {
+        assert_eq!(
+            of_runner(r#"{a="b"} |= "x""#, "r\"1"),
+            concat!(
+                r#"{a="b"} |= "x" | pod="r\"1" or pod_name="r\"1" or k8s_pod_name="r\"1" or runner_name="r\"1" or runner="r\"1""#,
+                r#" or (pod="" and pod_name="" and k8s_pod_name="" and runner_name="" and runner="")"#
+            )
+        );
     }
 
     #[test]

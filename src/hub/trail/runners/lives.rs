@@ -52,8 +52,8 @@ fn nearest(runner: &Runner, boots: &[Option<Box<str>>], at: usize) -> usize {
         let apart_ms = times.map(|((from, to), (others_from, others_to))| {
             others_from.saturating_sub(to).max(from.saturating_sub(others_to)).max(0)
         });
-        // Without a clock they are in the order in which they were met.
-        (apart_ms, at.abs_diff(*other))
+        // Without a clock they are in the order in which they were met, behind those that have one.
+        (apart_ms.is_none(), apart_ms, at.abs_diff(*other))
     };
     (0..boots.len()).filter(tells).min_by_key(apart).unwrap_or(at)
 }
@@ -70,7 +70,9 @@ mod tests {
         for (run, from, to, boot) in runs {
             let boot = if boot.is_empty() { String::new() } else { format!("boot.id={boot} ") };
             for (seq, s, rest) in [(1, from, format!("event=about {boot}")), (2, to, "load1=0.10 ".to_owned())] {
-                let line = format!("RUNNER_VITALS ts={} run={run} seq={seq} {rest}runner.name=r", at(*s));
+                // Second 0 is that of a guest without a clock.
+                let ts = if *s == 0 { String::new() } else { at(*s).to_string() };
+                let line = format!("RUNNER_VITALS ts={ts} run={run} seq={seq} {rest}runner.name=r");
                 book.take(line.as_bytes(), Default::default(), Place::default());
             }
         }
@@ -89,6 +91,8 @@ mod tests {
             (&[("aaaa", 10, 20, "x"), ("bbbb", 22, 30, ""), ("cccc", 50, 60, "y")], "aaaa bbbb;cccc"),
             (&[("aaaa", 10, 20, "x"), ("bbbb", 40, 49, ""), ("cccc", 50, 60, "y")], "aaaa;bbbb cccc"),
             (&[("aaaa", 10, 20, "x"), ("bbbb", 52, 55, ""), ("cccc", 50, 60, "y")], "aaaa;bbbb cccc"),
+            // That which has no clock is near to nothing.
+            (&[("aaaa", 10, 20, "x"), ("bbbb", 40, 49, ""), ("cccc", 0, 0, "y")], "cccc;aaaa bbbb"),
         ] {
             let found: Vec<String> = lives(runs).iter().map(|runs| runs.join(" ")).collect();
             assert_eq!(found.join(";"), expected);
