@@ -44,4 +44,5 @@ mod torn;
 mod trails;
 mod truth;
 mod try_page;
+mod windows;
 mod words;
