@@ -36,6 +36,7 @@ mod loki;
 mod losses;
 mod made;
 mod names;
+mod others;
 mod page;
 mod silence;
 mod stand_in;
