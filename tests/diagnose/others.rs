@@ -26,7 +26,7 @@ fn torn(lost: std::ops::Range<usize>) -> Verdict {
     let lines: Vec<&str> = text.lines().collect();
     let kept = lines[..60].iter().enumerate().filter(|(at, _)| !lost.contains(at));
     let whole: String = kept.map(|(_, line)| format!("{line}\n")).collect();
-    verdict(&format!("{whole}{}", &lines[60][..200]))
+    verdict(&format!("{whole}{}", lines[60].get(..200).unwrap()))
 }
 
 #[test]
