@@ -31,6 +31,9 @@ const MOMENT_MS: i64 = 2000;
 /// A line that cannot be, so short before the end, leaves open what the end was, ms.
 const IMPOSSIBLE_MS: i64 = 60_000;
 
+/// Time that is not accounted for, so short before the end, may have been the end's beginning, ms.
+const STEP_MS: i64 = 60_000;
+
 /// No probe writes more lines than these and so many a second: four samples in a burst, and what its limits let through.
 const AT_ONCE: u64 = 50;
 const A_SECOND: u64 = 20;
@@ -43,6 +46,7 @@ pub(super) fn doubts(evidence: &Evidence<'_>, primary: &Case) -> Vec<Doubt> {
         behind_a_stop(evidence),
         contradicted(evidence),
         jumps(evidence.life),
+        stepped(evidence, primary),
         impossible(evidence),
         cut(evidence),
         torn(evidence),
@@ -140,6 +144,15 @@ fn jumps(life: &Life) -> Option<Doubt> {
         from.seq, to.seq
     );
     Some(Doubt { at_most: Some(LOW), reason: Reason { says, lines: vec![*from, *to] } })
+}
+
+/// Time near the end that its lines do not account for. A job that ended with code 0 did so all the same.
+fn stepped(evidence: &Evidence<'_>, primary: &Case) -> Option<Doubt> {
+    let step = evidence.step.filter(|step| evidence.is_within(step.to(), STEP_MS))?;
+    // What is told behind a clock that was set needs nothing of before.
+    let needs_it = primary.reasons.iter().flat_map(|reason| &reason.lines).any(|line| step.hides(*line));
+    let at_most = (needs_it && !evidence.ending.is_success()).then_some(NOT_HIGH);
+    Some(Doubt { at_most, reason: step.reason() })
 }
 
 fn is_jump(life: &Life, from: Mark, to: Mark) -> bool {

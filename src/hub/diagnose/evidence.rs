@@ -1,5 +1,7 @@
 //! What the lines of a runner show of its end: the figures that the rules look at. Pure.
 
+mod step;
+
 use crate::hub::trail::Runner;
 use crate::hub::trail::about::About;
 use crate::hub::trail::happening::{Happening, What};
@@ -10,6 +12,7 @@ use super::case::Reason;
 use super::clock::{Clock, Looked};
 use super::ending;
 use super::units::{at, time};
+use step::Step;
 
 pub use super::ending::{Ending, ToldJob};
 
@@ -55,6 +58,8 @@ pub struct Evidence<'r> {
     pub broken: u64,
     /// There may be more of it: its source could not be read to its end.
     pub is_cut: bool,
+    /// Time that its lines do not account for.
+    pub(super) step: Option<Step>,
     /// The latest samples: the last two slices.
     lately: Option<Slice>,
     /// The samples of the minute before those, in the order of their lines.
@@ -98,6 +103,7 @@ impl<'r> Evidence<'r> {
             looked,
             phases,
             broken: runner.broken,
+            step: Step::last(life, last, interval_ms),
             is_cut: runner.is_cut && ending == Ending::Silence,
             lately,
             earlier: first,
@@ -114,7 +120,8 @@ impl<'r> Evidence<'r> {
     #[must_use]
     pub fn age_ms(&self, mark: Mark) -> Option<i64> {
         let age = self.end.at_ms()?.saturating_sub(mark.at_ms()?);
-        Some(age.saturating_sub(self.life.set_ms(mark, self.end)).max(0))
+        let set = self.step.map_or(0, |step| step.set_ms(mark, self.end));
+        Some(age.saturating_sub(self.life.set_ms(mark, self.end)).saturating_sub(set).max(0))
     }
 
     /// By how much the guest's clock was ahead of the log's at the end, ms; `None` where it is not known, or a few seconds.
@@ -244,9 +251,13 @@ impl<'r> Evidence<'r> {
         (high > 0 && current >= high / 10 * 9 && is_below_limit).then_some((current, high))
     }
 
-    /// What is to be said where the run's beginning is not there.
+    /// What is to be said where the run's beginning is not there, or lines are missing right in front of the latest samples.
     #[must_use]
     pub fn lost_beginning(&self) -> Option<Reason> {
+        if let Some(behind) = self.behind_a_hole() {
+            let says = format!("lines right before {} are missing: what was then is not known", name(behind));
+            return Some(Reason { says, lines: vec![behind] });
+        }
         let first = self.life.first;
         let says = match first.seq.saturating_sub(1) {
             0 => return None,
@@ -259,7 +270,23 @@ impl<'r> Evidence<'r> {
     /// The beginning is not there, and what is there is shorter than what could be seen of a trouble: under a minute.
     #[must_use]
     pub fn is_short_end(&self) -> bool {
-        self.life.first.seq > 1 && self.is_within(self.life.first, 60_000)
+        let first = self.behind_a_hole().unwrap_or(self.life.first);
+        first.seq > 1 && self.is_within(first, 60_000)
+    }
+
+    /// The first of the latest samples, where lines between it and the sample before it (or the first line) are missing. What they
+    /// told is lost as with a beginning.
+    fn behind_a_hole(&self) -> Option<Mark> {
+        let first = self.lately()?.first;
+        let before = self.earlier.last().map_or(self.life.first, |slice| slice.mark);
+        (before.seq < first.seq && !self.life.has_all(before, first)).then_some(first)
+    }
+
+    /// Whether lines before the first sample are not there: its counts can have risen in the run's own time.
+    #[must_use]
+    pub fn is_first_sample_lost(&self) -> bool {
+        let first = self.life.first;
+        first.seq > 1 || self.life.whole.as_deref().is_some_and(|whole| !self.life.has_all(first, whole.first))
     }
 
     /// Whether lines are missing among the latest, where what came before the last would stand.

@@ -220,8 +220,8 @@ fn of_run(runner: &Runner, at: usize, clock: &Clock) -> Option<Verdict> {
         confidence: Confidence::of(score),
         because: primary.reasons.into_iter().map(said).collect(),
         but,
-        contributing: contributing(&evidence, &mut others),
-        ruled_out: ruled_out(&mut others),
+        contributing: contributing(&evidence, &mut others, score),
+        ruled_out: ruled_out(&evidence, &mut others),
         change,
         ending: evidence.ending,
         first_ms: life.first.at_ms(),
@@ -277,24 +277,28 @@ const fn is_kill(cause: Cause) -> bool {
     matches!(cause, Cause::GuestOom | Cause::CgroupOom | Cause::SidecarOom | Cause::OomGroup)
 }
 
-/// Takes what speaks for those that contributed.
-fn contributing(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
-    let is_end = |case: &Case| match case.cause {
-        Cause::Stopped => matches!(evidence.ending, Ending::Told(_)),
-        Cause::Finished => matches!(evidence.ending, Ending::Finished { .. } | Ending::Orphaned),
-        _ => false,
-    };
-    let contributes = |case: &&mut Case| is_end(case) || case.ails();
+/// Whether it contributed: a trouble, or how it ended, however little that says.
+fn contributes(evidence: &Evidence<'_>, case: &Case) -> bool {
+    case.ails()
+        || match case.cause {
+            Cause::Stopped => matches!(evidence.ending, Ending::Told(_)),
+            Cause::Finished => matches!(evidence.ending, Ending::Finished { .. } | Ending::Orphaned),
+            _ => false,
+        }
+}
+
+/// Takes what speaks for those that contributed. What leaves the verdict open leaves them open too: none of them is surer than it.
+fn contributing(evidence: &Evidence<'_>, others: &mut [Case], at_most: i64) -> Vec<Other> {
     others
         .iter_mut()
-        .filter(contributes)
-        .map(|case| other(case.cause, case.score, mem::take(&mut case.reasons)))
+        .filter(|case| contributes(evidence, case))
+        .map(|case| other(case.cause, case.score.min(at_most), mem::take(&mut case.reasons)))
         .collect()
 }
 
 /// Takes what speaks against those that it was not.
-fn ruled_out(others: &mut [Case]) -> Vec<Other> {
-    let is_out = |case: &&mut Case| case.score < Case::AILS && !case.against.is_empty();
+fn ruled_out(evidence: &Evidence<'_>, others: &mut [Case]) -> Vec<Other> {
+    let is_out = |case: &&mut Case| case.score < Case::AILS && !case.against.is_empty() && !contributes(evidence, case);
     let out = others.iter_mut().filter(is_out).map(|case| other(case.cause, case.score, mem::take(&mut case.against)));
     let mut out: Vec<Other> = out.collect();
     out.sort_by_key(|other| other.cause);

@@ -247,6 +247,12 @@ impl Life {
         self.seen.is_whole(from.seq, to.seq)
     }
 
+    /// Whether all lines from one to another are there, but for those of long ago of which that is no longer known.
+    #[must_use]
+    pub fn has_all(&self, from: Mark, to: Mark) -> bool {
+        self.seen.has_all(from.seq, to.seq)
+    }
+
     /// Whether lines right before the last one are missing.
     #[must_use]
     pub fn is_broken_at_the_end(&self) -> bool {

@@ -23,6 +23,9 @@ const FATAL_MS: i64 = 15_000;
 /// A kill that is taken for another cgroup's though it may be the own one's has at most so much.
 const NOT_ITS: i64 = 49;
 
+/// A kill that may be of another kind, since lines are missing, has at most so much.
+const OPEN: i64 = 60;
+
 /// A count that rose so much later than the last message rose for another kill, where samples are missing that would tell.
 const LATER_MS: i64 = 30_000;
 
@@ -40,6 +43,8 @@ pub(crate) struct Oom<'e> {
     pub(crate) from: Option<Mark>,
     /// How many kills the counters have.
     pub(crate) kills: i64,
+    /// What it may be instead, and why that is open.
+    open: Option<(Cause, String)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +64,9 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
     let kills = kills.max(evidence.rise(High::OomKill, Low::OomKill).unwrap_or(0));
     let Some(told) = told else {
         let Counted { kind, mark, after, is_known } = counted?;
-        let is_proven = is_known && (kind != Cause::SidecarOom || is_surely_anothers(evidence, mark));
-        return Some(Oom { kind, mark, victim: None, is_proven, from: after, kills: kills.max(1) });
+        let is_proven = is_known && (kind != Cause::SidecarOom || is_surely_anothers(evidence, mark, after));
+        let open = open(evidence, kind, mark, after);
+        return Some(Oom { kind, mark, victim: None, is_proven, from: after, kills: kills.max(1), open });
     };
     let What::Kill { scope, victim, adj, rss_kb, cgroup, .. } = &told.what else { return None };
     let (kind, is_whose_known) = match scope {
@@ -78,7 +84,29 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
         is_proven: is_whose_known && (has_start || counted.is_some()),
         from: group.map(|group| group.first),
         kills: kills.max(1),
+        open: open(evidence, kind, told.mark, None).filter(|(other, _)| *other == Cause::OomGroup),
     })
+}
+
+/// What a kill may be instead, where lines are not there that would tell.
+fn open(evidence: &Evidence<'_>, kind: Cause, mark: Mark, after: Option<Mark>) -> Option<(Cause, String)> {
+    match kind {
+        Cause::SidecarOom if !is_seen_whole(evidence, mark, after) => {
+            let says =
+                "lines between the samples around the kill are missing: the guest's memory may have run out in between";
+            Some((Cause::GuestOom, says.to_owned()))
+        }
+        Cause::CgroupOom if counters::may_be_group(evidence, mark) => {
+            let says = "a sample behind the kill counts a group that was killed whole (oom_group), and none shows that it was before";
+            Some((Cause::OomGroup, says.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// Whether all lines from the last sample that does not count a kill to the first that does are there.
+fn is_seen_whole(evidence: &Evidence<'_>, mark: Mark, after: Option<Mark>) -> bool {
+    after.is_some_and(|after| evidence.life.is_whole(after, mark))
 }
 
 /// Whether the counts rose for another kill, behind the last message of one: that of the later is lost.
@@ -151,11 +179,12 @@ fn was_never_killed_in(evidence: &Evidence<'_>, mark: Mark) -> bool {
 }
 
 /// Only the guest's counter moved. That another cgroup was meant is sure where the own one never lost a process, since the line
-/// that says so can be lost, and where the guest had so much room before that it did not run out in between.
-fn is_surely_anothers(evidence: &Evidence<'_>, mark: Mark) -> bool {
+/// that says so can be lost, and where the guest had so much room before that it did not run out in between: of what no line is there,
+/// room before and behind says nothing.
+fn is_surely_anothers(evidence: &Evidence<'_>, mark: Mark, after: Option<Mark>) -> bool {
     let has_before = evidence.life.whole.as_ref().is_some_and(|whole| whole.first.seq < mark.seq);
     let had_room = evidence.lowest_memory().is_some_and(|(lowest, total)| lowest > total / 2);
-    has_before && had_room && was_never_killed_in(evidence, mark)
+    has_before && had_room && is_seen_whole(evidence, mark, after) && was_never_killed_in(evidence, mark)
 }
 
 fn is_guest_short(evidence: &Evidence<'_>) -> bool {
@@ -167,7 +196,10 @@ pub(crate) fn rule(evidence: &Evidence<'_>, oom: Option<&Oom<'_>>, cause: Cause)
     let mut case = Case::new(cause);
     match oom {
         Some(oom) if oom.kind == cause => killed(evidence, oom, &mut case),
-        Some(oom) => case.less(0, format!("the kernel's last kill was another: {}", oom.kind.name()), &[oom.mark]),
+        Some(oom) => match oom.open.as_ref().filter(|(other, _)| *other == cause) {
+            Some((_, says)) => case.add(fatality(evidence, oom).0.min(NOT_ITS), says.clone(), &[oom.mark]),
+            None => case.less(0, format!("the kernel's last kill was another: {}", oom.kind.name()), &[oom.mark]),
+        },
         None => {}
     }
     if case.score == 0 {
@@ -206,6 +238,10 @@ fn killed(evidence: &Evidence<'_>, oom: &Oom<'_>, case: &mut Case) {
     if !oom.is_proven {
         case.at_most(60);
         case.less(0, "not all lines are there that would tell when it was and whose limit was met".to_owned(), &[]);
+    }
+    if let Some((_, says)) = &oom.open {
+        case.at_most(OPEN);
+        case.less(0, says.clone(), &lines);
     }
     if oom.kind == Cause::SidecarOom {
         may_be_own(evidence, oom, case);

@@ -62,8 +62,8 @@ fn ailed(worst: Worst, ailments: Vec<Ailment>, case: &mut Case) {
     let of_lines: i64 = ailments.iter().filter(|one| one.of == cause).map(|one| one.points).sum();
     if alone >= Case::AILS {
         let says = match alone > worst.score {
-            true => format!("not all was well: {} has {alone} of 100, but for what explains it better", cause.name()),
-            false => format!("not all was well: {}", worst.has()),
+            true => format!("not all was well: {}, though something explains it better", cause.name()),
+            false => format!("not all was well: {}", cause.name()),
         };
         case.less(of_rule, says, &[]);
     }

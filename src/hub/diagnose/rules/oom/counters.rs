@@ -117,6 +117,16 @@ pub(super) fn groups_moved_with(evidence: &Evidence<'_>, mark: Mark) -> bool {
     }
 }
 
+/// Whether the first samples behind a line count groups that were killed whole, and neither an earlier sample nor the run's beginning
+/// tells whether that was before.
+pub(super) fn may_be_group(evidence: &Evidence<'_>, mark: Mark) -> bool {
+    let recent = &evidence.life.recent;
+    let behind = recent.iter().find(|slice| slice.mark.seq >= mark.seq);
+    let has_before = recent.iter().any(|slice| slice.mark.seq < mark.seq);
+    let has_beginning = evidence.about().is_some_and(|about| about.began.is_some());
+    !has_before && !has_beginning && behind.and_then(|behind| behind.high(High::OomGroup)) > Some(0)
+}
+
 /// The own cgroup lost a process: by its own limit, or as part of a guest that ran out.
 fn of_own(evidence: &Evidence<'_>, mark: Mark) -> Cause {
     // cgroup v1 does not count limits that were met.

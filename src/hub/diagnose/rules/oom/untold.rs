@@ -21,10 +21,10 @@ pub(super) fn count_stood(evidence: &Evidence<'_>) -> String {
     let whole = evidence.life.whole.as_deref();
     let count = whole.and_then(|whole| whole.high(High::VmOomKill));
     match (evidence.rise(High::VmOomKill, Low::VmOomKill), count) {
-        (Some(0), Some(0)) if evidence.life.first.seq > 1 => {
+        (Some(0), Some(0)) if evidence.is_first_sample_lost() => {
             "the guest's count of kills (vm.oom_kill) is 0: there was none since it booted".to_owned()
         }
-        (Some(0), _) if evidence.life.first.seq > 1 => {
+        (Some(0), _) if evidence.is_first_sample_lost() => {
             let since = whole.and_then(|whole| whole.first.at_ms()).map_or_else(|| "the first sample".to_owned(), at);
             format!("the guest's count of kills (vm.oom_kill) was not seen to move since {since}")
         }
