@@ -256,7 +256,7 @@ mod tests {
         fs::write(&path, "hello\nx: y RUNNER_VITALS ts= run=k3x9 seq=1\nx: y RUNNER_VITALS ts= run=k3x9 seq=2\n")
             .unwrap();
         let mut book = Book::default();
-        read(&[path.clone()], io::empty(), &mut book, &mut io::sink());
+        read(std::slice::from_ref(&path), io::empty(), &mut book, &mut io::sink());
         let mut told = Vec::new();
         tell(&book.into_runners().1, &mut told).unwrap();
         assert_eq!(
