@@ -119,7 +119,7 @@ impl Live {
             Clock::Received | Clock::Theirs => {}
         }
         let has_news = one.hear(&lines, batch.sample.as_ref(), batch.clock, now_ms);
-        if is_new || has_news {
+        if has_news {
             look(one, fleets, &self.file, (self.began_ms, now_ms));
         }
     }

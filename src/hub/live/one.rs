@@ -118,9 +118,10 @@ impl One {
         *self = Self { counted, has_token: true, ..Self::new(self.name(), now_ms) };
     }
 
-    /// What is over and counted, and when it was heard last.
+    /// What is over and counted, or told nothing to count, and when it was heard last.
     pub(super) fn free_ms(&self) -> Option<i64> {
-        let is_free = self.state() == State::Ended || (self.state() == State::Lost && self.is_death_counted);
+        let is_free =
+            !self.is_member || self.state() == State::Ended || (self.state() == State::Lost && self.is_death_counted);
         is_free.then_some(self.came_ms)
     }
 
@@ -154,7 +155,7 @@ impl One {
         if self.is.state.is_alive() {
             self.look_ms = now_ms.saturating_add(QUIET_MS);
         }
-        !lines.is_empty() || self.is.state == State::Lost
+        !lines.is_empty() || self.is.state == State::Lost || !self.is_member
     }
 
     /// The least that it is behind is what its clock is: what is more was the way of a line.

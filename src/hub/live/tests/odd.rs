@@ -141,3 +141,21 @@ fn who_is_read_from_loki_is_not_silent_while_that_cannot_be_read() {
     stage.pass(400);
     assert_eq!(stage.fleet().tally.deaths, [0, 0, 0, 2]);
 }
+
+#[test]
+fn who_begins_to_send_is_looked_at_at_once() {
+    let mut stage = Stage::new(FleetFile::default());
+    stage.is_found("a", "aaaa", "runner.fleet=else event=phase phase=ready");
+    stage.sample("a");
+    stage.pass(5);
+    assert_eq!(stage.fleet().key.fleet.as_deref(), Some("linux"));
+}
+
+#[test]
+fn who_tells_nothing_that_is_known_gives_way() {
+    let mut stage = Stage::new(spec(LINUX));
+    stage.live.most = 1;
+    stage.says("a", "phase=dancing");
+    stage.says("b", "phase=ready");
+    stage.is(&[(State::Ready, 1)]);
+}
