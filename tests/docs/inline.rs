@@ -21,6 +21,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("--lives", "benches/fleet.rs"),
     ("--manifest-path", "cargo"),
     ("--workspace", "cargo"),
+    ("--template", "stern"),
     ("--token", "whatever a log may show: what is masked"),
 ];
 
