@@ -146,7 +146,8 @@ fn a_server_to_which_every_line_is_too_large_is_told_of() {
     let told = probe.next_of(Some("degraded"));
     assert_eq!(told.text_of(field::ERROR).as_deref(), Some("broken: every line is too large, status 413"));
     let dropped = end(probe).last().unwrap().scaled(field::SINK_HTTP_DROPPED);
-    assert!(dropped.is_some_and(|dropped| dropped >= 4), "{dropped:?}");
+    // The fourth may still be on its way.
+    assert!(dropped.is_some_and(|dropped| dropped >= 3), "{dropped:?}");
 }
 
 #[test]
