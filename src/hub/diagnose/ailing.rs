@@ -7,7 +7,7 @@ use crate::hub::trail::slice::{High, Last, Low, Mean, Slice};
 
 use super::case::Reason;
 use super::cause::Cause;
-use super::evidence::{Evidence, is_exhausted};
+use super::evidence::{Evidence, held_at_limit, is_exhausted};
 use super::ring;
 use super::units::{pct, size, time};
 
@@ -59,27 +59,23 @@ fn memory(evidence: &Evidence<'_>, last: &Slice, add: &mut impl FnMut(Cause, i64
         let says = format!("at the lowest {} of {} were available in the latest samples", size(avail), size(total));
         add(Cause::GuestOom, points, says);
     }
-    let held = last.high(High::MemAnon).map(|anon| anon + last.high(High::MemShmem).unwrap_or(0));
-    if let Some((held, max)) = held.zip(last.high(High::MemMax)).filter(|(held, max)| *max > 0 && *held >= max / 10 * 9)
-    {
+    if let Some((held, max)) = held_at_limit(last) {
         add(Cause::CgroupOom, 15, format!("{} of the cgroup's {} cannot be dropped", size(held), size(max)));
     }
-    let full = last.last(Last::MemPsiFull).unwrap_or(0);
-    let stall = last.mean(Mean::MemStall).max(evidence.worst_mean(Mean::MemStall)).unwrap_or(0);
-    if stall.max(full) >= 100 {
-        add(Cause::MemoryThrash, 10, format!("all tasks waited for memory {} of the time", pct(stall.max(full))));
+    let full = last.last(Last::MemPsiFull);
+    let stall = last.mean(Mean::MemStall).max(evidence.worst_mean(Mean::MemStall)).max(full);
+    if let Some(stall) = stall.filter(|stall| *stall >= 100) {
+        add(Cause::MemoryThrash, 10, format!("all tasks waited for memory {} of the time", pct(stall)));
     }
 }
 
 /// Time that nobody had: of disks, of the host, of the probe itself.
 fn waits(evidence: &Evidence<'_>, last: &Slice, add: &mut impl FnMut(Cause, i64, String)) {
-    let of_last = |of| last.mean(of).max(evidence.worst_mean(of)).unwrap_or(0);
-    let stall = of_last(Mean::IoStall);
-    if stall >= 600 {
+    let of_last = |of| last.mean(of).max(evidence.worst_mean(of));
+    if let Some(stall) = of_last(Mean::IoStall).filter(|stall| *stall >= 600) {
         add(Cause::IoStall, 10, format!("all tasks waited for disks {} of the time", pct(stall)));
     }
-    let steal = of_last(Mean::CpuSteal);
-    if steal >= 100 {
+    if let Some(steal) = of_last(Mean::CpuSteal).filter(|steal| *steal >= 100) {
         add(Cause::CpuStolen, 10, format!("the host took {} of the CPUs", pct(steal)));
     }
     if let Some(late) = evidence.late_ms().filter(|late| *late >= 1000) {

@@ -33,6 +33,14 @@ pub enum Interval {
     Assumed,
 }
 
+/// What a cgroup holds that cannot be dropped, and its limit, both in bytes, where the first is 90 % of the second or more. Shared
+/// memory that is not told may be there besides.
+pub(super) fn held_at_limit(last: &Slice) -> Option<(i64, i64)> {
+    let held = last.high(High::MemAnon)? + last.high(High::MemShmem).unwrap_or(0);
+    let max = last.high(High::MemMax)?;
+    (max > 0 && held >= max / 10 * 9).then_some((held, max))
+}
+
 /// The end of a runner as its lines show it.
 #[derive(Debug)]
 pub struct Evidence<'r> {

@@ -1,11 +1,13 @@
 //! What is kept of one run: bounded, and the same in whatever order its lines come.
 
+mod denied;
+
 use crate::line::Line;
 
 use super::about::About;
 use super::book::Writer;
 use super::came::{Came, Set};
-use super::happening::{self, Happening, What};
+use super::happening::{Happening, What};
 use super::moved::Moved;
 use super::seen::SeenSeqs;
 use super::slice::{High, Last, Mark, Slice};
@@ -132,8 +134,8 @@ impl Life {
         }
         match line.event.as_deref() {
             Some("start") => self.about.get_or_insert_default().start(mark, line),
-            // Scripts say of the runner what they know with each phase.
             Some("gap") => self.set.take(mark, line),
+            // Scripts say of the runner what they know with each phase.
             Some("about" | "phase") => self.about.get_or_insert_default().about(line),
             _ => {}
         }
@@ -276,15 +278,6 @@ impl Life {
         marks
     }
 
-    /// Whether a line of this number is kept that has another time.
-    fn is_another(&self, mark: Mark) -> bool {
-        let is = |own: &Mark| own.seq == mark.seq && own.at_ms() != mark.at_ms();
-        let slices = self.recent.iter().chain(self.whole.as_deref()).chain(self.last_sample.as_deref());
-        [self.first, self.last].iter().any(is)
-            || slices.flat_map(|slice| [&slice.first, &slice.mark]).any(is)
-            || self.happenings.iter().any(|one| is(&one.mark))
-    }
-
     /// The time between two due samples; estimated where neither `start` nor `about` is there.
     #[must_use]
     pub fn interval_ms(&self) -> Option<i64> {
@@ -355,39 +348,6 @@ impl Life {
         self.lines += 1;
         self.widen(mark);
         true
-    }
-
-    /// Counts a line that denies another.
-    fn denies(&mut self, does: bool) {
-        if does {
-            let odd = self.odd.get_or_insert_default();
-            odd.others = odd.others.saturating_add(1);
-        }
-    }
-
-    /// Keeps what happened. A run has one last word.
-    fn keep_happening(&mut self, new: Happening) {
-        let is_stop = |one: &Happening| matches!(one.what, What::Stop { .. });
-        self.denies(is_stop(&new) && self.happenings.iter().any(|one| is_stop(one) && one.mark.seq != new.mark.seq));
-        happening::keep(&mut self.happenings, new);
-    }
-
-    /// Whether the line of a sample's number is an event, or the last sample with other readings.
-    fn has_other_readings(&self, sample: &Slice) -> bool {
-        let is_other = |last: &Slice| {
-            // Where it stands does not tell it from another.
-            let mut same = *sample;
-            same.is_at(last.mark);
-            last.mark.seq == sample.mark.seq && same != *last
-        };
-        self.last_sample.as_deref().is_some_and(is_other)
-            || self.happenings.iter().any(|one| one.mark.seq == sample.mark.seq)
-    }
-
-    /// Whether the line of an event's number is the last sample, or told another one.
-    fn has_happened_otherwise(&self, seq: u64, what: Option<&What>) -> bool {
-        self.last_sample.as_ref().is_some_and(|last| last.mark.seq == seq)
-            || self.happenings.iter().any(|one| one.mark.seq == seq && Some(&one.what) != what)
     }
 
     /// Takes when the counts of kills moved in other samples, of which this is the last.

@@ -3,7 +3,7 @@
 use crate::hub::trail::slice::{High, Last, Low, Mark};
 
 use super::super::super::cause::Cause;
-use super::super::super::evidence::{Ending, Evidence};
+use super::super::super::evidence::{Ending, Evidence, held_at_limit};
 use super::super::agent::{self, Agent, Gone};
 use super::{FATAL_MS, Oom};
 
@@ -110,9 +110,7 @@ fn went_on(evidence: &Evidence<'_>, killed: Mark) -> bool {
         .is_some_and(|state| !matches!(u8::try_from(state), Ok(b'Z' | b'X' | b'x') | Err(_)));
     let has_memory =
         last.low(Low::MemAvail).zip(last.high(High::MemTotal)).is_some_and(|(avail, total)| avail >= total / 10);
-    let held = last.high(High::MemAnon).map(|anon| anon + last.high(High::MemShmem).unwrap_or(0));
-    let is_at_limit = held.zip(last.high(High::MemMax)).is_some_and(|(held, max)| max > 0 && held >= max / 10 * 9);
-    is_there && has_memory && !is_at_limit && samples_behind(evidence, killed) >= 2
+    is_there && has_memory && held_at_limit(last).is_none() && samples_behind(evidence, killed) >= 2
 }
 
 /// How many samples are behind a line, at least.

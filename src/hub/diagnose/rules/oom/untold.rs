@@ -3,7 +3,7 @@
 use crate::hub::trail::slice::{High, Low};
 
 use super::super::super::case::Case;
-use super::super::super::evidence::{Ending, Evidence, is_exhausted};
+use super::super::super::evidence::{Ending, Evidence, held_at_limit, is_exhausted};
 use super::super::super::units::{at, pct, size};
 use super::is_pressure;
 
@@ -59,11 +59,8 @@ pub(super) fn guest_ran_out(evidence: &Evidence<'_>, case: &mut Case) {
 /// The same for the own cgroup, where what is in it cannot be dropped.
 pub(super) fn cgroup_ran_out(evidence: &Evidence<'_>, case: &mut Case) {
     let Some(last) = evidence.last_sample() else { return };
-    let (Some(max), Some(anon)) = (last.high(High::MemMax), last.high(High::MemAnon)) else { return };
-    let held = anon + last.high(High::MemShmem).unwrap_or(0);
-    if evidence.ending != Ending::Silence || max <= 0 || held < max / 10 * 9 {
-        return;
-    }
+    let at_limit = held_at_limit(last).filter(|_| evidence.ending == Ending::Silence);
+    let Some((held, max)) = at_limit else { return };
     let figure = format!("{} of {} that the cgroup may have cannot be dropped", size(held), size(max));
     case.add(60, format!("{figure}, and silence follows ({} used)", pct(held * 1000 / max)), &[last.mark]);
 }
