@@ -392,6 +392,27 @@ fn what_was_survived_says_nothing_of_what_was_not() {
 }
 
 #[test]
+fn a_neighbours_kill_right_behind_does_not_hide_the_own_one() {
+    let kill = |cgroup: &str, comm: &str| {
+        format!("scope=cgroup victim.comm={comm} victim.pid=7 victim.adj=0 cgroup={cgroup} kts=100 msg=x")
+    };
+    let dies = |first: &str, apart_ms: u64| {
+        let made = Made::started("").samples(12).event("kmsg.oom", &kill(first, "cc1plus")).wait(apart_ms);
+        let made = made.event("kmsg.oom", &kill("/neighbour", "tail")).wait(20);
+        made.event("oom", "source=own delta=1 kmsg=agrees").event("oom", "source=vm delta=2 kmsg=agrees")
+    };
+    for own in ["/runner", "/"] {
+        let verdict = is(&dies(own, 900).stop("reason=job_exit job.signal=9"), CgroupOom, Confidence::High);
+        assert!(verdict.because[0].says.contains(&format!("cc1plus in {own} ")), "{own}: {verdict:#?}");
+    }
+    // Long before, it was survived; a cgroup below the own one has a limit of its own.
+    for (first, apart_ms) in [("/runner", 20_000), ("/runner/docker/7", 900)] {
+        let verdict = dies(first, apart_ms).verdict();
+        assert!(verdict.because[0].says.contains("tail in /neighbour "), "{first}: {verdict:#?}");
+    }
+}
+
+#[test]
 fn in_a_namespace_paths_say_nothing() {
     let kill = "scope=cgroup victim.comm=node victim.pid=7 victim.adj=0 cgroup=/kubepods/pod1/c1 kts=100 msg=x";
     let inside = |made: Made| Made { text: made.text.replace("cgroup.path=/runner", "cgroup.path=/"), ..made };

@@ -58,8 +58,8 @@ pub(crate) struct Victim<'e> {
 /// Finds the last kill.
 pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
     let counted = counters::last(evidence);
-    let told = evidence.life.happenings.iter().rev().find(|one| is_kill_of_this_run(evidence, one));
-    let told = told.filter(|told| !counted.is_some_and(|counted| is_another(evidence, told, counted)));
+    let told =
+        last_message(evidence).filter(|told| !counted.is_some_and(|counted| is_another(evidence, told, counted)));
     let kills = evidence.rise(High::VmOomKill, Low::VmOomKill).unwrap_or(0);
     let kills = kills.max(evidence.rise(High::OomKill, Low::OomKill).unwrap_or(0));
     let Some(told) = told else {
@@ -86,6 +86,26 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
         kills: kills.max(1),
         open: open(evidence, kind, told.mark, None).filter(|(other, _)| *other == Cause::OomGroup),
     })
+}
+
+/// The last message of a kill. One that names another cgroup does not hide that of a kill right before it: what takes the runner is its own
+/// limit, or the guest's memory, also where a neighbour meets its limit just then.
+fn last_message<'e>(evidence: &Evidence<'e>) -> Option<&'e Happening> {
+    let mut kills = evidence.life.happenings.iter().rev().filter(|one| is_kill_of_this_run(evidence, one));
+    let last = kills.next()?;
+    let is_right_before = |one: &Happening| {
+        let before = last.mark.at_ms().zip(one.mark.at_ms()).map(|(last, one)| last.saturating_sub(one));
+        before.is_some_and(|before| before <= FATAL_MS)
+    };
+    let before = is_by_path_anothers(evidence, last)
+        .then(|| kills.find(|one| is_right_before(one) && !is_by_path_anothers(evidence, one)));
+    before.flatten().or(Some(last))
+}
+
+/// Whether a message names a cgroup whose limit is none of the run's.
+fn is_by_path_anothers(evidence: &Evidence<'_>, one: &Happening) -> bool {
+    let What::Kill { scope: Some(Scope::Cgroup), cgroup, .. } = &one.what else { return false };
+    own_path(evidence).is_some_and(|own| !is_in(own, cgroup))
 }
 
 /// What a kill may be instead, where lines are not there that would tell.
