@@ -25,6 +25,9 @@ use runner_vitals::probe::sink::stdout::Stdout;
 mod allocations;
 #[path = "../benches/cost/bounds.rs"]
 mod bounds;
+#[path = "support/skip.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod skip;
 #[path = "../benches/cost/system_calls.rs"]
 mod system_calls;
 
@@ -154,7 +157,7 @@ fn drain(mut reader: PipeReader) {
 fn a_sample_is_its_reads_and_six_system_calls_at_most() {
     let samples = match system_calls::trace(Path::new(PROBE), 6) {
         Ok(samples) => samples,
-        Err(error) => return skipped(&error),
+        Err(error) => return skip::skipped("system calls are not counted", error.trim()),
     };
     // On a busy machine those of a burst come on top.
     assert!(samples.len() >= 5, "{samples:#?}");
@@ -226,11 +229,6 @@ fn a_trace_is_cut_into_samples() {
     assert_eq!(samples[2].forbidden, ["openat", "openat"]);
     // What fires together with the timer is an event too, and so is what a sample itself finds.
     assert_eq!([3, 4, 5].map(|at| samples[at].is_disturbed), [true, true, false]);
-}
-
-fn skipped(why: &str) {
-    assert_ne!(std::env::var_os("CI"), Some("true".into()), "strace is needed here: {why}");
-    eprintln!("SKIPPED: system calls are not counted: {}", why.trim());
 }
 
 // Open files and threads.

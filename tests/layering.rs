@@ -147,6 +147,18 @@ fn used_modules(code: &str, module: &[String]) -> Vec<String> {
     used
 }
 
+/// The harness swallows what passing tests print: only `tests/support/skip.rs` says of a test that it is skipped.
+#[test]
+fn a_skipped_test_is_seen() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["tests", "benches", "src"].iter().flat_map(|dir| rust_files(&root.join(dir))) {
+        let text = fs::read(&file).unwrap();
+        let text = String::from_utf8_lossy(&text);
+        let is_printed = ["eprintln!(\"SKIP", "println!(\"SKIP"].iter().any(|print| text.contains(print));
+        assert!(!is_printed || file.ends_with("tests/layering.rs"), "{} swallows it", file.display());
+    }
+}
+
 #[test]
 fn a_path_is_resolved_from_its_module() {
     let module = ["probe".to_owned(), "source".to_owned(), "kmsg".to_owned()];

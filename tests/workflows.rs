@@ -60,6 +60,9 @@ fn ci_runs_the_gate_on_linux_and_the_tests_everywhere() {
     assert_eq!(job("linux")["runs-on"], "ubuntu-24.04");
     assert!(job("linux-aarch64")["runs-on"].as_str().unwrap().ends_with("-arm"));
     assert!(runs(job("linux-aarch64")).contains("cargo test --locked"));
+    let loki = job("loki");
+    assert!(loki["services"]["loki"]["image"].as_str().unwrap().starts_with("grafana/loki:"));
+    assert!(loki["env"]["LOKI_URL"] == "http://loki:3100" && runs(loki).contains("--test real_loki"));
     assert!(runs(job("macos")).lines().any(|line| line == ".ci/macos"));
     assert_eq!(job("macos")["strategy"]["matrix"]["runner"].as_array().unwrap().len(), 2, "both kinds of Mac");
     let run = text(".ci/run");

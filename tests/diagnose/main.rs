@@ -15,6 +15,9 @@ mod server;
 #[path = "../support/probe.rs"]
 #[allow(dead_code, reason = "what other tests use of it")]
 mod probe;
+#[path = "../support/skip.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod skip;
 
 #[path = "../support/browser.rs"]
 #[allow(dead_code, reason = "what others use of it")]

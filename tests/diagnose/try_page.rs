@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::probe::skipped;
+use crate::skip::{skipped, skipped_also_in_ci};
 
 const PAGE: &str = include_str!("../../docs/TRY.md");
 
@@ -74,6 +74,6 @@ fn the_page_for_users_does_what_it_says() {
         tries("As anybody, with systemd");
     } else {
         // A session of systemd is nothing that a container or a build machine has.
-        eprintln!("SKIPPED: the_page_for_users_does_what_it_says: no systemd of the user here");
+        skipped_also_in_ci("the_page_for_users_does_what_it_says", "no systemd of the user here");
     }
 }

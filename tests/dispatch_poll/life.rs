@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::dispatcher::{Answer, Dispatcher};
-use crate::stage::{PATIENCE, SCRIPT, Stage, skip, until, until_there};
+use crate::skip::skipped;
+use crate::stage::{PATIENCE, SCRIPT, Stage, until, until_there};
 
 const STAY: &str = "echo runner: ready; n=0; while [ $((n += 1)) -lt 3000 ]; do sleep 0.02; done; exit 99";
 
@@ -167,6 +168,6 @@ fn the_script_is_executable_parses_and_is_clean() {
     assert!(output.status.success() && output.stderr.is_empty());
     match run(&["shellcheck", SCRIPT]) {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
-        Err(_) => skip("shellcheck is not installed"),
+        Err(_) => skipped("the script", "shellcheck is not installed"),
     }
 }

@@ -18,4 +18,7 @@ mod jobs;
 mod life;
 mod phases;
 mod polls;
+#[path = "../support/skip.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod skip;
 mod stage;

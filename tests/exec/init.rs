@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use runner_vitals::line::field;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::probe::{Arrived, Probe, skipped};
+use crate::probe::{Arrived, Probe};
+use crate::skip::skipped;
 use crate::{BINARY, children, code, until};
 
 /// The supervisor as PID 1 with this script as the job; `None` where that may not be had.

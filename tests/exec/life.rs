@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use runner_vitals::line::field;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::probe::{Arrived, PATIENCE, Probe, arrivals, skipped};
+use crate::probe::{Arrived, PATIENCE, Probe, arrivals};
+use crate::skip::skipped;
 use crate::{BINARY, code, end_of, exec, exec_sh, output_of, probe_of, python, stat, until};
 
 fn stop_of(lines: &[Arrived]) -> &Arrived {

@@ -13,6 +13,9 @@
 #[path = "../support/probe.rs"]
 #[allow(dead_code, reason = "what other tests use of it")]
 mod probe;
+#[path = "../support/skip.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod skip;
 
 mod init;
 mod life;
@@ -112,7 +115,7 @@ pub(crate) fn python(test: &str) -> Option<String> {
     let path =
         asked.ok().filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
     if path.is_none() {
-        probe::skipped(test, "python3 is not installed");
+        skip::skipped(test, "python3 is not installed");
     }
     path.map(|path| path.trim().to_owned())
 }

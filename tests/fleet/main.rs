@@ -14,6 +14,9 @@
 
 #[path = "../support/browser.rs"]
 mod browser;
+#[path = "../support/skip.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod skip;
 
 #[path = "../support/skeleton.rs"]
 mod skeleton;

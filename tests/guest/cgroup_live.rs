@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::probe::{Arrived, Probe, skipped};
+use crate::probe::{Arrived, Probe};
+use crate::skip::skipped;
 use runner_vitals::line::field;
 
 /// A memory cgroup of our own, v1 or v2; removed at the end.

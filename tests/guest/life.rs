@@ -5,7 +5,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::probe::{Arrived, PATIENCE, Probe, arrivals, command, copy_for_all, skipped};
+use crate::probe::{Arrived, PATIENCE, Probe, arrivals, command, copy_for_all};
+use crate::skip::skipped;
 use runner_vitals::line::field;
 use rustix::process::Signal;
 

@@ -13,6 +13,9 @@
 mod fixture;
 #[path = "../support/probe.rs"]
 mod probe;
+#[path = "../support/skip.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod skip;
 
 mod agent;
 mod captures;

@@ -30,6 +30,9 @@ mod running;
 #[path = "../support/server.rs"]
 #[allow(dead_code, reason = "what others use of it")]
 mod server;
+#[path = "../support/skip.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod skip;
 #[path = "../diagnose/stand_in.rs"]
 #[allow(dead_code, reason = "what others use of it")]
 mod stand_in;
@@ -77,12 +80,6 @@ fn queued(end: SocketAddr, other: SocketAddr) -> Option<(u64, u64)> {
     let (sent, got) = row.split(' ').nth(1)?.split_once(':')?;
     let bytes = |hex| u64::from_str_radix(hex, 16).unwrap();
     Some((bytes(sent), bytes(got)))
-}
-
-/// Says loudly that a test lacks something; in CI that is a failure.
-pub(crate) fn skipped(test: &str, why: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{test}: {why}");
-    eprintln!("SKIPPED: {test}: {why}");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 
 use crate::client::{Client, metric};
 use crate::hub::{Hub, dir_lines, line, seqs};
-use crate::{skipped, until};
+use crate::skip::skipped;
+use crate::until;
 
 /// Twenty lines that a pipe cannot hold many of.
 fn batch(first: u64) -> String {

@@ -56,7 +56,7 @@ pub(crate) fn image(test: &str) -> Option<Image> {
     match IMAGE.get_or_init(make) {
         Ok(image) => Some(image.clone()),
         Err(why) => {
-            crate::skipped(test, why);
+            crate::skip::skipped(test, why);
             None
         }
     }

@@ -19,6 +19,9 @@ mod judge;
 mod machine;
 mod play;
 mod scenario;
+#[path = "../support/skip.rs"]
+#[allow(dead_code, reason = "what others use of it")]
+mod skip;
 mod survival;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -159,10 +162,4 @@ fn assert_holds(outcomes: &[Outcome]) {
     };
     let faults: Vec<String> = outcomes.iter().flat_map(of).collect();
     assert!(faults.is_empty(), "{faults:#?}");
-}
-
-/// Says loudly that a test lacks something; in CI that is a failure.
-fn skipped(test: &str, why: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{test}: {why}");
-    eprintln!("SKIPPED: {test}: {why}");
 }

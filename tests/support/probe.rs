@@ -143,9 +143,3 @@ pub(crate) fn copy_for_all() -> (tempfile::TempDir, std::path::PathBuf) {
     std::fs::set_permissions(dir.path(), mode).unwrap();
     (dir, copy)
 }
-
-/// Says loudly that a test lacks something; in CI that is a failure.
-pub(crate) fn skipped(test: &str, why: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{test}: {why}");
-    eprintln!("SKIPPED: {test}: {why}");
-}
