@@ -63,6 +63,9 @@ fn ci_runs_the_gate_on_linux_and_the_tests_everywhere() {
     let loki = job("loki");
     assert!(loki["services"]["loki"]["image"].as_str().unwrap().starts_with("grafana/loki:"));
     assert!(loki["env"]["LOKI_URL"] == "http://loki:3100" && runs(loki).contains("--test real_loki"));
+    for dockerfile in ["Dockerfile.hub", "Dockerfile.runner"] {
+        assert!(runs(job("dockerfiles")).contains(&format!("docker build -f image/{dockerfile} ")));
+    }
     assert!(runs(job("macos")).lines().any(|line| line == ".ci/macos"));
     assert_eq!(job("macos")["strategy"]["matrix"]["runner"].as_array().unwrap().len(), 2, "both kinds of Mac");
     let run = text(".ci/run");
