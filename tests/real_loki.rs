@@ -149,27 +149,33 @@ fn both_ways_come_to_the_same_stream() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let token = "0123456789abcdef0123456789abcdef";
     fs::write(path("token"), token).unwrap();
-    fs::write(path("tokens"), format!("{} by-hub linux\n", vitals_hub(&["hash-token"], token).trim())).unwrap();
+    let by_hub = format!("{}.by-hub", loki.env);
+    fs::write(path("tokens"), format!("{} {by_hub} linux\n", vitals_hub(&["hash-token"], token).trim())).unwrap();
     let auth = format!("tokens={}", path("tokens"));
     let hub = loki.hub(&["--auth", &auth, "--env", &loki.env, "--loki", &loki.url, "--loki-label", "os=linux"]);
-    loki.probe("direct");
+    let direct = format!("{}.direct", loki.env);
+    loki.probe(&direct);
     let sink = format!("http://{}/api/internal/runners/vitals", hub.address);
     probe(&["--sink", &sink, "--token-file", &path("token")]);
 
     // A start, two samples and a stop of each; what else there was to tell of this machine may be between them.
     let lines = loki.lines(8);
     let runners: BTreeSet<&str> = lines.iter().map(|(runner, _)| runner.as_str()).collect();
-    assert_eq!(runners, BTreeSet::from(["by-hub", "direct"]));
+    assert_eq!(runners, BTreeSet::from([by_hub.as_str(), &direct]));
     let streams = loki.streams();
     assert_eq!(streams.len(), 1, "{streams:#?}");
     for (label, value) in [("job", "runner-vitals"), ("env", loki.env.as_str()), ("fleet", "linux"), ("os", "linux")] {
         assert_eq!(streams[0][label], value);
     }
     let told = vitals_hub(&["diagnose", "--loki", &loki.url, "--query", &loki.query(), "--all"], "");
-    for runner in ["by-hub", "direct"] {
+    for runner in [&by_hub, &direct] {
         let row = told.lines().find(|line| line.contains(&format!(" {runner} "))).unwrap_or_else(|| panic!("{told}"));
         assert!(row.contains(" stopped "), "{row}");
+        let told = vitals_hub(&["diagnose", "--loki", &loki.url, "--runner", runner], "");
+        assert!(told.starts_with(&format!("{runner}: stopped ")), "{told}");
     }
+    let told = vitals_hub(&["fleet", "--loki", &loki.url, "--since", "1h"], "");
+    assert!(told.contains(&format!("{} linux: 2 runners", loki.env)), "{told}");
 }
 
 /// Loki refuses what is ten minutes ahead, or an hour behind the newest of its stream.

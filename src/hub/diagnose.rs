@@ -35,6 +35,7 @@ use std::time::SystemTime;
 use clap::ValueEnum;
 
 use super::trail::film::Film;
+use super::trail::loki::question::{OF_ALL, of_runner};
 use super::trail::loki::{Fault, Question, Settings};
 use super::trail::{self, Book, Runner};
 use clock::Clock;
@@ -69,6 +70,16 @@ pub struct Args {
     /// Also a page with charts: one file that needs nothing else; with --all the table alone
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+impl Args {
+    /// What Loki is asked for where no query is given: all lines only where all are wanted.
+    fn query_in_loki(&self) -> Option<String> {
+        match &self.runner {
+            Some(name) => Some(of_runner(OF_ALL, name)),
+            None => self.all.then(|| OF_ALL.to_owned()),
+        }
+    }
 }
 
 /// How a verdict is told.
@@ -131,7 +142,7 @@ pub fn run(
 ) -> Code {
     let mut book = Book::default();
     let clock = Clock::new(now, args.loki.to);
-    let question = match args.loki.question(now) {
+    let question = match args.loki.question(now, args.query_in_loki()) {
         Ok(question) => question,
         Err(error) => {
             let _ = writeln!(log, "vitals-hub: {error}");
@@ -161,7 +172,8 @@ pub fn run(
         let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
         // Who was not let in knows nothing of what is there, and that was told.
         if has_lines || !args.files.is_empty() || !matches!(asked, Asked::Nothing(_)) {
-            let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}{names}");
+            let hint = args.loki.hint();
+            let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}{names}{hint}");
         }
         return match asked {
             Asked::Whole => Code::Unusable,

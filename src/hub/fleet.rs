@@ -29,7 +29,7 @@ use super::diagnose::page::sheet;
 use super::diagnose::text::Look;
 use super::diagnose::units::harmless;
 use super::diagnose::{Code, Format, LokiArgs};
-use super::trail::loki::question::parse_time;
+use super::trail::loki::question::{OF_ALL, parse_time};
 use super::trail::{self, Book};
 use file::FleetFile;
 use look::{Seen, Settings};
@@ -88,7 +88,7 @@ pub fn run(
     log: &mut impl Write,
     (now, look): (SystemTime, Look),
 ) -> Code {
-    let question = match args.loki.question(now) {
+    let question = match args.loki.question(now, Some(OF_ALL.to_owned())) {
         Ok(question) => question,
         Err(error) => {
             let _ = writeln!(log, "vitals-hub: {error}");

@@ -135,6 +135,38 @@ fn a_pod_is_asked_for_and_its_lines_are_found_again() {
 }
 
 #[test]
+fn a_runner_is_found_without_a_query() {
+    let loki = StandIn::plain(many());
+    let asked = |change: &dyn Fn(&mut Args)| {
+        let (out, log, code) = printed(&loki, "", |args| {
+            args.loki.query = None;
+            change(args);
+        });
+        (out, log, code, loki.asked().last().cloned().unwrap_or_default())
+    };
+    let (out, log, code, request) = asked(&|args| args.runner = Some("runner-oom".to_owned()));
+    assert_eq!((log.as_str(), code), ("", Code::Said));
+    assert!(out.starts_with("runner-oom: cgroup_oom "), "{out}");
+    let of_runner = r#"{job="runner-vitals"} |= "RUNNER_VITALS" | pod="runner-oom" or "#;
+    assert!(request["query"].starts_with(of_runner), "{request:?}");
+    let (out, _, code, request) = asked(&|args| args.all = true);
+    assert_eq!((request["query"].as_str(), code), (r#"{job="runner-vitals"} |= "RUNNER_VITALS""#, Code::Said));
+    assert!(out.contains("3 runners"), "{out}");
+    // All lines of all runners are a lot to read for one verdict.
+    let (_, log, code, _) = asked(&|_| ());
+    assert!(log.contains("expected --runner, --pod, --query or --all") && code == Code::Setting, "{log}");
+
+    let nobody = StandIn::plain(Vec::new());
+    for (pod, runner, hint) in [(Some("p"), None, "--runner in place of --pod"), (None, Some("r"), "by --query")] {
+        let (_, log, code) = printed(&nobody, "", |args| {
+            (args.loki.query, args.loki.pod) = (None, pod.map(str::to_owned));
+            args.runner = runner.map(str::to_owned);
+        });
+        assert!(log.contains("no line of vitals") && log.contains(hint) && code == Code::Unusable, "{log}");
+    }
+}
+
+#[test]
 fn a_run_without_a_name_is_not_called_after_the_server() {
     let (mut book, text) = (Book::default(), fixture("idle"));
     let source = book.source("http://loki:3100");

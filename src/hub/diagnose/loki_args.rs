@@ -22,9 +22,11 @@ const WITHIN: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LokiArgs {
     /// Ask Loki, or a gateway before it; with a path of its own: /loki/api/v1/query_range below that
-    #[arg(long, value_name = "URL", requires = "what")]
+    ///
+    /// Without --pod and --query for the lines of the stream {job="runner-vitals"}.
+    #[arg(long, value_name = "URL")]
     pub loki: Option<String>,
-    /// The lines of this Pod: {pod="NAME"} |= "RUNNER_VITALS"
+    /// The lines of this Pod, where it is a label of streams: {pod="NAME"} |= "RUNNER_VITALS"
     #[arg(long, value_name = "NAME", requires = "loki", group = "what")]
     pub pod: Option<String>,
     /// The lines that this log query finds
@@ -58,17 +60,32 @@ pub struct LokiArgs {
 }
 
 impl LokiArgs {
-    /// Whom to ask for what; `None` where Loki is not asked.
+    /// What else to try where nothing was found.
+    pub(crate) fn hint(&self) -> &'static str {
+        match (&self.loki, &self.pod, &self.query) {
+            (Some(_), Some(_), _) => {
+                "; where the Pod is no label of streams, --runner in place of --pod finds its lines"
+            }
+            (Some(_), None, None) => "; lines under other labels are found by --query",
+            _ => "",
+        }
+    }
+
+    /// Whom to ask for what; `None` where Loki is not asked. `else_query` is for where neither a Pod nor a query is named.
     ///
     /// # Errors
     /// What is wrong with a setting, without what is secret in it.
-    pub(crate) fn question(&self, now: SystemTime) -> Result<Option<(Settings, Question)>, String> {
+    pub(crate) fn question(
+        &self,
+        now: SystemTime,
+        else_query: Option<String>,
+    ) -> Result<Option<(Settings, Question)>, String> {
         let Some(given) = &self.loki else { return Ok(None) };
         let url = Url::parse(given).map_err(|error| format!("--loki {}: {error}", without_secrets(given)))?;
         let query = match (&self.query, &self.pod) {
             (Some(query), _) => query.clone(),
             (None, Some(pod)) => of_pod(pod),
-            (None, None) => return Err("--loki: expected --pod or --query with it".to_owned()),
+            (None, None) => else_query.ok_or("--loki: expected --runner, --pod, --query or --all with it")?,
         };
         let ahead = now.checked_add(AHEAD).unwrap_or(now);
         let from = match self.from {
@@ -107,7 +124,7 @@ mod tests {
     fn asked(flags: &str) -> Result<Option<(Settings, Question)>, String> {
         let cli =
             Cli::try_parse_from(flags.split(' ').filter(|flag| !flag.is_empty())).map_err(|error| error.to_string())?;
-        cli.loki.question(parse_time("2026-06-04T12:00:00Z").unwrap())
+        cli.loki.question(parse_time("2026-06-04T12:00:00Z").unwrap(), None)
     }
 
     #[test]

@@ -35,7 +35,11 @@ impl fmt::Display for Question {
     }
 }
 
-/// The query for the lines of a Pod, whatever its name holds.
+/// The query for the lines of all runners, whatever brought them: collectors as they are set up here, the hub and the probe give them this
+/// label.
+pub const OF_ALL: &str = r#"{job="runner-vitals"} |= "RUNNER_VITALS""#;
+
+/// The query for the lines of a Pod, whatever its name holds, where it is a label of streams.
 #[must_use]
 pub fn of_pod(name: &str) -> String {
     format!("{{pod={}}} |= {}", quoted(name), quoted(TAG))
