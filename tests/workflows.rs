@@ -69,7 +69,14 @@ fn ci_runs_the_gate_on_linux_and_the_tests_everywhere() {
     assert!(runs(job("macos")).lines().any(|line| line == ".ci/macos"));
     assert_eq!(job("macos")["strategy"]["matrix"]["runner"].as_array().unwrap().len(), 2, "both kinds of Mac");
     let run = text(".ci/run");
-    for part in [".ci/cross\n", ".ci/manifests\n", "deploy/check-boards\n", "./check\n", ".ci/deny install\n"] {
+    for part in [
+        ".ci/cross\n",
+        ".ci/manifests\n",
+        ".ci/workflows\n",
+        "deploy/check-boards\n",
+        "./check\n",
+        ".ci/deny install\n",
+    ] {
         assert!(run.contains(part), ".ci/run without {part}");
     }
 }

@@ -14,8 +14,17 @@ use crate::stage::Stage;
 
 /// What a page may call, besides the scripts of the repository.
 const PROGRAMS: [&str; 8] = ["cargo", "docker", "git", "helm", "kubectl", "runner-vitals", "vitals-hub", "gh"];
-const SCRIPTS: [&str; 8] =
-    ["check", "fuzz/run", "benches/all", ".ci/cross", ".ci/deny", ".ci/manifests", ".ci/notes", "deploy/check-boards"];
+const SCRIPTS: [&str; 8] = [
+    "check",
+    "fuzz/run",
+    "benches/all",
+    ".ci/cross",
+    ".ci/deny",
+    ".ci/manifests",
+    ".ci/notes",
+    ".ci/workflows",
+    "deploy/check-boards",
+];
 
 /// Runs a block with stand-ins for everything, and looks at each call.
 pub(crate) fn would_be_understood(page: &str, begins: &str) {
