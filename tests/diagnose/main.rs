@@ -45,5 +45,6 @@ mod torn;
 mod trails;
 mod truth;
 mod try_page;
+mod unread;
 mod windows;
 mod words;

@@ -10,7 +10,7 @@ use super::came::{Came, Set};
 use super::happening::{Happening, What};
 use super::moved::Moved;
 use super::seen::SeenSeqs;
-use super::slice::{High, Last, Mark, Slice};
+use super::slice::{Counted, High, Last, Mark, Slice};
 use super::stage::Stages;
 
 /// Samples of so long are folded into one slice.
@@ -24,6 +24,9 @@ const SHORT_MS: i64 = 1000;
 
 /// The counts of kills: of the own cgroup, of its topmost visible ancestor, of the guest.
 pub const KILLS: [High; 3] = [High::OomKill, High::TreeOomKill, High::VmOomKill];
+
+/// A sample for each of [`KILLS`].
+type PerKill = [Option<Mark>; KILLS.len()];
 
 /// One run: the lines of one process that writes them.
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ pub struct Life {
     pub happenings: Vec<Happening>,
     /// The phases that scripts told of the runner, where the book keeps those together.
     pub stages: Option<Box<Stages>>,
+    /// The counts that samples had which are no longer among the latest.
+    pub had: Counted,
     /// When the counts of [`KILLS`] last moved; `None` for one that was never read.
     pub kills: [Option<Moved>; KILLS.len()],
     /// How often the guest's clock was set.
@@ -75,6 +80,8 @@ pub struct Odd {
     pub last_impossible: Option<Mark>,
     /// What is left of a later line than the last one: torn, or glued to another's text. That it still spoke is all that it says.
     pub heard: Option<Mark>,
+    /// The last samples that have the counts of [`KILLS`], where these are not the last sample.
+    last_of_kills: PerKill,
 }
 
 impl Life {
@@ -92,6 +99,7 @@ impl Life {
             recent: Vec::new(),
             happenings: Vec::new(),
             stages: None,
+            had: Counted::default(),
             kills: [None; KILLS.len()],
             is_done: false,
             seen: SeenSeqs::default(),
@@ -114,7 +122,8 @@ impl Life {
         if self.is_done {
             return;
         }
-        self.keep_kills(KILLS.map(|count| Some(Moved::at(sample.mark, sample.high(count)?))), sample.mark);
+        let moved = KILLS.map(|count| Some(Moved::at(sample.mark, sample.high(count)?)));
+        let last_of = self.keep_kills(moved, moved.map(|moved| Some(moved?.to)));
         match &mut self.whole {
             Some(whole) => whole.fold(sample),
             None => self.whole = Some(Box::new(*sample)),
@@ -122,7 +131,8 @@ impl Life {
         if self.last_sample.as_ref().is_none_or(|last| last.mark.seq < sample.mark.seq) {
             self.last_sample = Some(Box::new(*sample));
         }
-        keep_recent(&mut self.recent, sample);
+        self.keep_last_of(last_of);
+        self.had = self.had.with(keep_recent(&mut self.recent, sample));
     }
 
     /// Takes an event line.
@@ -210,9 +220,7 @@ impl Life {
         if let Some(about) = &other.about {
             self.about.get_or_insert_default().fold(about);
         }
-        if let Some(last) = &other.last_sample {
-            self.keep_kills(other.kills, last.mark);
-        }
+        let last_of = self.keep_kills(other.kills, other.last_of_kills());
         match (&mut self.whole, &other.whole) {
             (Some(own), Some(other)) => own.fold(other),
             (own @ None, Some(other)) => *own = Some(other.clone()),
@@ -223,9 +231,11 @@ impl Life {
         {
             self.last_sample = Some(last.clone());
         }
+        self.keep_last_of(last_of);
         for slice in &other.recent {
-            keep_recent(&mut self.recent, slice);
+            self.had = self.had.with(keep_recent(&mut self.recent, slice));
         }
+        self.had = self.had.with(other.had);
         for happening in &other.happenings {
             self.keep_happening(happening.clone());
         }
@@ -350,13 +360,34 @@ impl Life {
         true
     }
 
-    /// Takes when the counts of kills moved in other samples, of which this is the last.
-    fn keep_kills(&mut self, others: [Option<Moved>; KILLS.len()], others_last: Mark) {
-        for (own, other) in self.kills.iter_mut().zip(others) {
-            *own = match (*own, other, &self.last_sample) {
-                (Some(own), Some(other), Some(last)) => Some(own.with(other, last.mark, others_last)),
+    /// Takes when the counts of kills moved in other samples; these and what it gives are the last samples that have them.
+    fn keep_kills(&mut self, others: [Option<Moved>; KILLS.len()], others_last: PerKill) -> PerKill {
+        let mut last_of = self.last_of_kills();
+        for (((own, other), last), others_last) in self.kills.iter_mut().zip(others).zip(&mut last_of).zip(others_last)
+        {
+            *own = match (*own, other, last.zip(others_last)) {
+                (Some(own), Some(other), Some((last, others_last))) => Some(own.with(other, last, others_last)),
                 (own, other, _) => own.or(other),
             };
+            *last = Mark::later(*last, others_last);
+        }
+        last_of
+    }
+
+    /// The last samples that have the counts of kills.
+    fn last_of_kills(&self) -> PerKill {
+        let unread = self.odd().last_of_kills;
+        let last = self.last_sample.as_ref().map(|last| last.mark);
+        let of = |(moved, unread): (&Option<Moved>, Option<Mark>)| moved.and(unread.or(last));
+        let mut all = self.kills.iter().zip(unread).map(of);
+        [(); KILLS.len()].map(|()| all.next().flatten())
+    }
+
+    fn keep_last_of(&mut self, last_of: PerKill) {
+        let last_seq = self.last_sample.as_ref().map(|last| last.mark.seq);
+        let unread = last_of.map(|mark| mark.filter(|mark| Some(mark.seq) != last_seq));
+        if self.odd().last_of_kills != unread {
+            self.odd.get_or_insert_default().last_of_kills = unread;
         }
     }
 
@@ -370,10 +401,10 @@ impl Life {
     }
 }
 
-/// Folds a sample, or what is already folded, into the slice of its time; the oldest slice gives way.
+/// Folds a sample, or what is already folded, into the slice of its time; the oldest slice gives way: says what that had.
 ///
 /// Slices are in the order of the lines and not of the clock, which can jump.
-fn keep_recent(recent: &mut Vec<Slice>, new: &Slice) {
+fn keep_recent(recent: &mut Vec<Slice>, new: &Slice) -> Counted {
     let time = |slice: &Slice| match slice.mark.at_ms() {
         Some(at) => (true, at.div_euclid(SLICE_MS)),
         // Without a clock some lines are a slice.
@@ -381,7 +412,8 @@ fn keep_recent(recent: &mut Vec<Slice>, new: &Slice) {
     };
     // The usual: it is the next of the latest.
     if let Some(last) = recent.last_mut().filter(|last| time(last) == time(new) && last.mark.seq < new.mark.seq) {
-        return last.fold(new);
+        last.fold(new);
+        return Counted::default();
     }
     match recent.iter().position(|slice| time(slice) == time(new)) {
         Some(at) => {
@@ -395,9 +427,7 @@ fn keep_recent(recent: &mut Vec<Slice>, new: &Slice) {
         }
     }
     recent.sort_by_key(|slice| slice.mark.seq);
-    if recent.len() > SLICES {
-        recent.remove(0);
-    }
+    if recent.len() > SLICES { recent.remove(0).counted() } else { Counted::default() }
 }
 
 #[cfg(test)]
@@ -527,6 +557,34 @@ mod tests {
         let (runners, _) = book.into_runners();
         let life = &runners[0].runs[0].1;
         assert!(bytes(life) <= 10 << 10, "{} bytes", bytes(life));
+    }
+
+    /// A sample that does not have a count says nothing of it.
+    #[test]
+    fn when_a_count_moved_is_told_by_samples_that_have_it_in_any_order() {
+        let samples = [(1, "0"), (2, "0"), (3, ""), (4, ""), (5, "1"), (6, ""), (7, "")];
+        let take = |book: &mut Book, source: u32, of: &[(u64, &str)]| {
+            for (seq, count) in of {
+                let line = format!("RUNNER_VITALS ts=2026-06-04T12:00:0{seq}.000Z run=k3x9 seq={seq} oom_kill={count}");
+                book.take(line.as_bytes(), Default::default(), Place { source, line: 0 });
+            }
+        };
+        let moved = |book: Book| {
+            let (_, life) = book.into_runners().0.remove(0).runs.remove(0);
+            let moved = life.kills[0].unwrap();
+            (life.lines, moved.to.seq, moved.from.map(|from| from.seq))
+        };
+        for order in [[0, 1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1, 0], [4, 3, 5, 0, 6, 2, 1], [1, 6, 4, 0, 2, 5, 3]] {
+            let shuffled = order.map(|at| samples[at]);
+            let mut book = Book::default();
+            take(&mut book, 0, &shuffled);
+            assert_eq!(moved(book), (7, 5, Some(2)), "{order:?}");
+            // The same from two files.
+            let mut book = Book::default();
+            take(&mut book, 0, &shuffled[..3]);
+            take(&mut book, 1, &shuffled[3..]);
+            assert_eq!(moved(book), (7, 5, Some(2)), "{order:?} in two");
+        }
     }
 
     #[test]

@@ -279,6 +279,35 @@ pub struct Slice {
     last: [i32; Last::COUNT],
 }
 
+/// Counts since the run began, which are printed over 0 only.
+const COUNTS: [High; 7] = [
+    High::Refault,
+    High::AllocStall,
+    High::PidsFail,
+    High::Retrans,
+    High::AgentWait,
+    High::HttpDropped,
+    High::LokiDropped,
+];
+
+/// Which of the counts since the run began are there, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted(u8);
+
+impl Counted {
+    /// Whether this one is.
+    #[must_use]
+    pub fn has(self, of: High) -> bool {
+        COUNTS.iter().position(|count| *count == of).is_some_and(|at| self.0 & (1 << at) != 0)
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub(super) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
 /// What the highest, the lowest and the last of no reading are.
 const UNREAD_HIGH: i32 = i32::MIN;
 const UNREAD_LOW: i32 = i32::MAX;
@@ -362,6 +391,13 @@ impl Slice {
     #[must_use]
     pub fn high(&self, of: High) -> Option<i64> {
         self.high.get(of as usize).copied().filter(|value| *value != UNREAD_HIGH).map(i64::from)
+    }
+
+    /// Which counts are there.
+    #[must_use]
+    pub(super) fn counted(&self) -> Counted {
+        let bits = (0..).zip(COUNTS).map(|(at, count)| u8::from(self.high(count).is_some()) << at);
+        Counted(bits.fold(0, |all, bit| all | bit))
     }
 
     /// The lowest of a reading; `None` when it was never there.
