@@ -61,7 +61,8 @@ pub struct Args {
     /// Only this runner
     #[arg(long, value_name = "NAME")]
     pub runner: Option<String>,
-    /// One row a life, by time of death, and totals by cause; a name that is given to one guest after another has a row for each boot
+    /// One row a life, by time of death, and totals by cause; a name that is given to one guest after another has a row for each boot,
+    /// and where a boot has one job after another, for each job
     #[arg(long)]
     pub all: bool,
     /// How it is told

@@ -48,5 +48,6 @@ mod torn;
 mod trails;
 mod truth;
 mod try_page;
+mod unread;
 mod windows;
 mod words;

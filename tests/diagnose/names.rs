@@ -9,11 +9,15 @@ use serde_json::Value;
 use crate::made::Made;
 use crate::support::{later, printed};
 
-/// A life of the runner `r`, so many hours after the first, that ends so.
+/// A life of the runner `r`, so many hours after the first, that ends so; each is a boot.
 fn life(nth: u64, end: impl Fn(Made) -> Made) -> String {
+    of_boot(nth, nth, end)
+}
+
+fn of_boot(boot: u64, nth: u64, end: impl Fn(Made) -> Made) -> String {
     let made = Made::new().wait(nth * 3_600_000);
     let begun =
-        made.event("start", &format!("runner.name=r boot.id=boot-{nth} interval.ms=5000 uptime.ms=60000 psi=on"));
+        made.event("start", &format!("runner.name=r boot.id=boot-{boot} interval.ms=5000 uptime.ms=60000 psi=on"));
     end(begun.samples(12)).text().replace("run=made", &format!("run={nth:04}"))
 }
 
@@ -50,6 +54,29 @@ fn each_life_of_a_name_has_its_row() {
     // Without it the runner is told: its last life.
     let (out, ..) = printed(Format::Text, false, text.as_bytes(), Look::Plain);
     assert!(out.starts_with("r: outside_guest") && out.contains("; the last of 3 runs\n"), "{out}");
+}
+
+/// On a machine that stays up one job follows another.
+#[test]
+fn each_job_of_a_boot_has_its_row() {
+    let ends = ["reason=job_exit job.exit=0", "reason=job_exit job.signal=9", "reason=job_exit job.exit=3"];
+    let jobs = (0..).zip(ends).map(|(nth, end)| of_boot(7, nth, |made| made.stop(end)));
+    let text: String = jobs.chain([of_boot(7, 3, |made| made)]).collect();
+    let (out, log, code) = printed(Format::Text, true, text.as_bytes(), Look::Plain);
+    assert_eq!((code, log.as_str()), (Code::Said, ""));
+    let rows: Vec<&str> = out.lines().collect();
+    for (row, (begins, says)) in rows.iter().zip([
+        ("2026-05-28T20:27:40.000Z  r  finished ", "code 0"),
+        ("2026-05-28T21:27:40.000Z  r  finished ", "SIGKILL"),
+        ("2026-05-28T22:27:40.000Z  r  finished ", "code 3"),
+        ("2026-05-28T23:27:40.000Z  r  outside_guest ", ""),
+    ]) {
+        assert!(row.starts_with(begins) && row.contains(says), "{out}");
+    }
+    assert_eq!(rows[5], "4 lives of 1 runner");
+    // Without it the runner is told: its last life.
+    let (out, ..) = printed(Format::Text, false, text.as_bytes(), Look::Plain);
+    assert!(out.starts_with("r: outside_guest") && out.contains("; the last of 4 runs\n"), "{out}");
 }
 
 #[test]

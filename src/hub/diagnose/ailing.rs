@@ -95,7 +95,7 @@ fn agent(evidence: &Evidence<'_>, last: &Slice, add: &mut impl FnMut(Cause, i64,
             let says = format!("the agent is dead (state {}) in the last sample", char::from(state));
             add(Cause::AgentCrashed, 25, says);
         }
-        None if evidence.samples_had_agent() => {
+        None if evidence.samples_had_agent() && !evidence.is_last_torn() => {
             let says = "the agent is not in the last sample, and was in earlier ones";
             add(Cause::AgentCrashed, 20, says.to_owned());
         }

@@ -182,6 +182,13 @@ impl<'r> Evidence<'r> {
         self.lately().and_then(|lately| lately.mean(of)).max(last)
     }
 
+    /// Whether the last sample lacks what stands in front of its agent, and in all lines of a guest: its line is torn.
+    #[must_use]
+    pub fn is_last_torn(&self) -> bool {
+        let lacks = |of| self.ever(of).is_some() && self.last_sample().is_some_and(|last| last.high(of).is_none());
+        lacks(High::Late) || lacks(High::DiskUsed)
+    }
+
     /// Whether samples before the last had an agent.
     #[must_use]
     pub fn samples_had_agent(&self) -> bool {
@@ -196,15 +203,23 @@ impl<'r> Evidence<'r> {
         self.lately()?.high(of)
     }
 
+    /// The highest of a reading in any sample.
+    #[must_use]
+    pub fn ever(&self, of: High) -> Option<i64> {
+        self.life.whole.as_ref()?.high(of)
+    }
+
     /// By how much a count of the run rose in the latest samples; `None` where it is not in them, or where nothing of before is there to
-    /// tell. A count that fell began anew.
+    /// tell. A count that fell began anew; one that was not read for a while did not.
     #[must_use]
     pub fn growth(&self, of: High) -> Option<i64> {
         let now = self.high(of)?;
         match self.earlier.iter().rev().find_map(|slice| slice.high(of)) {
             Some(before) if before <= now => Some(now - before),
             Some(_) => Some(now),
-            // None of them has it: it began lately.
+            // It was there before them.
+            None if self.life.had.has(of) => None,
+            // None has it: it began lately.
             None => (!self.earlier.is_empty() || self.life.first.seq <= 1).then_some(now),
         }
     }
@@ -229,11 +244,14 @@ impl<'r> Evidence<'r> {
         span.unwrap_or(0).clamp(self.interval_ms, 3_600_000)
     }
 
-    /// Whether the guest tells how long tasks waited: then a percentage of waiting that is missing is zero.
+    /// Whether the guest tells how long tasks waited, and told this average lately: then a percentage of waiting that is missing is zero.
     #[must_use]
-    pub fn tells_stalls(&self) -> bool {
-        let of = [Mean::CpuStall, Mean::MemStall, Mean::IoStall];
-        self.life.whole.as_ref().is_some_and(|whole| of.into_iter().any(|of| whole.has(of)))
+    pub fn tells_stalls(&self, of: Last) -> bool {
+        let stalls = [Mean::CpuStall, Mean::MemStall, Mean::IoStall];
+        let has_told = self.life.whole.as_ref().is_some_and(|whole| stalls.into_iter().any(|stall| whole.has(stall)));
+        // The last line can be torn.
+        let mut lately = self.life.recent.iter().rev().take(2);
+        has_told && (lately.len() < 2 || lately.any(|slice| slice.last(of).is_some()))
     }
 
     /// The lowest memory that was available in the latest minute, and all there is, KiB.

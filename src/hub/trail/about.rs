@@ -42,6 +42,8 @@ pub struct About {
     pub tells_throttling: Option<bool>,
     /// Whether the guest can tell `tcp.retrans`.
     pub tells_retrans: Option<bool>,
+    /// Whether the guest can tell `pids.fail`.
+    pub tells_refused_forks: Option<bool>,
     /// `start` was there: the beginning is not lost.
     pub has_start: bool,
 }
@@ -114,6 +116,7 @@ impl About {
             let supports = |of: &field::Field| supports.split(',').any(|key| key == of.key);
             self.tells_throttling = Some(supports(field::CPU_THROTTLED));
             self.tells_retrans = Some(supports(field::TCP_RETRANS));
+            self.tells_refused_forks = Some(supports(field::PIDS_FAIL));
         }
     }
 
@@ -137,6 +140,7 @@ impl About {
             kmsg: own.kmsg.or(other.kmsg.clone()),
             tells_throttling: own.tells_throttling.or(other.tells_throttling),
             tells_retrans: own.tells_retrans.or(other.tells_retrans),
+            tells_refused_forks: own.tells_refused_forks.or(other.tells_refused_forks),
             has_start: own.has_start || other.has_start,
         };
     }

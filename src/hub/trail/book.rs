@@ -1,11 +1,15 @@
 //! The lines of many runners, told apart and kept, each run in bounded room.
 
-use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
-use std::sync::LazyLock;
-use std::time::SystemTime;
+mod handed;
+mod met;
+mod names;
+mod times;
 
-use memchr::memmem;
+pub use met::{Broken, Counts, Read};
+pub(super) use times::at_ms;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 use crate::line::scan::{Found, Scanner};
 use crate::line::{Line, RunId, field};
@@ -21,35 +25,11 @@ use super::runners::{self, Runner};
 use super::slice::{self, Mark, Place, Slice};
 use super::tail::Tail;
 use super::text;
+use names::Names;
+use times::received_ms;
 
 /// How many broken lines are named; all are counted.
 const BROKEN_NAMED: usize = 20;
-
-/// What was met on the way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Lines that are ours and whole.
-    pub ours: u64,
-    /// Lines that are ours and broken.
-    pub broken: u64,
-    /// Lines that are not ours.
-    pub passed_over: u64,
-    /// Those of them that have our tag somewhere behind their beginning: no line of ours.
-    pub mentions: u64,
-    /// Those of them that are JSON.
-    pub in_json: u64,
-    /// Lines too long to be ours.
-    pub overlong: u64,
-}
-
-/// A line that is ours and broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// Where it stands.
-    pub place: Place,
-    /// What is wrong with it.
-    pub error: String,
-}
 
 /// What a collector says of where a line comes from: a Pod. It is the collector's word and not the guest's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,36 +76,6 @@ pub struct Book {
     keeps_stages: bool,
 }
 
-/// Texts by number; number 0 is no text.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Names {
-    numbers: HashMap<Rc<str>, u32>,
-    texts: Vec<Rc<str>>,
-}
-
-impl Names {
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        let text: Rc<str> = text.into();
-        self.texts.push(Rc::clone(&text));
-        let number = u32::try_from(self.texts.len()).unwrap_or(0);
-        self.numbers.insert(text, number);
-        number
-    }
-
-    /// The number of a text that has one.
-    fn find(&self, text: &str) -> Option<u32> {
-        if text.is_empty() { Some(0) } else { self.numbers.get(text).copied() }
-    }
-
-    pub(super) fn text(&self, number: u32) -> Option<&str> {
-        let at = usize::try_from(number).ok()?.checked_sub(1)?;
-        self.texts.get(at).map(AsRef::as_ref)
-    }
-}
-
 /// The rows of the texts that a sample can hold.
 static NAME_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::RUNNER_NAME));
 static OFFSET_ROW: LazyLock<Option<usize>> = LazyLock::new(|| row(field::CLOCK_OFFSET));
@@ -152,39 +102,6 @@ impl Book {
     #[must_use]
     pub fn of_stages() -> Self {
         Self { keeps_stages: true, ..Self::default() }
-    }
-
-    /// A book that hands lines on: events as they are, and of the samples of each runner the latest.
-    #[must_use]
-    pub fn of_tail() -> Self {
-        Self { tail: Some(Tail::default()), ..Self::default() }
-    }
-
-    /// What was handed on.
-    #[must_use]
-    pub fn into_tail(self) -> Tail {
-        self.tail.unwrap_or_default()
-    }
-
-    fn tail_text(&mut self, text: &str, origin: Origin, place: Place) {
-        let pod = self.names.text(origin.0);
-        let Some(tail) = &mut self.tail else { return };
-        let mut name = None;
-        let head = self.scanner.sample(text, |row, found| match found {
-            Found::Text(text) if Some(row) == *NAME_ROW => name = Some(text),
-            _ => {}
-        });
-        self.counts.ours += 1;
-        match head {
-            Some(head) => tail.sample(pod.or(name), text, head),
-            None => match Line::decode(text) {
-                Ok(line) => tail.line(pod.or_else(|| line.text(field::RUNNER_NAME)), text, &line),
-                Err(error) => {
-                    self.counts.ours -= 1;
-                    self.is_broken(place, error.to_string());
-                }
-            },
-        }
     }
 
     /// The number of an origin. What is longer than any Pod's name is none.
@@ -264,17 +181,6 @@ impl Book {
                 life.impossible(slice.mark);
                 self.is_impossible(why, place);
             }
-        }
-    }
-
-    /// Hands a line of a chosen run to the film.
-    fn film_text(&mut self, text: &str, origin: Origin, place: Place) {
-        let Some(film) = self.film.as_mut().filter(|film| film.can_be(text)) else { return };
-        let Ok(line) = Line::decode(text) else { return };
-        if let Some(name) = self.names.find(text::of(&line, field::RUNNER_NAME).unwrap_or_default()) {
-            let is_unnamed = origin == Origin::default() && name == 0;
-            let twin = if is_unnamed { self.twins.known(line.run, place).unwrap_or_default() } else { 0 };
-            film.take(Writer { origin, name, run: line.run, twin }, place, text, &line);
         }
     }
 
@@ -389,63 +295,4 @@ impl Book {
         let Self { counts, broken, first_mention, partial, sources, names, twins, .. } = self;
         (runners, Read { counts, broken, first_mention, partial, sources, names, twins })
     }
-
-    /// A book that the same sources, read once more in the same order, go through into a film; it knows from `read` whose the lines are.
-    #[must_use]
-    pub fn again(read: &Read, film: Film) -> Self {
-        Self { names: read.names.clone(), twins: read.twins.clone(), film: Some(film), ..Self::default() }
-    }
-
-    /// What a second reading gave.
-    #[must_use]
-    pub fn into_film(self) -> Film {
-        self.film.unwrap_or_default()
-    }
-}
-
-/// What a reading met, once the runners are taken out.
-#[derive(Clone, Debug, Default)]
-pub struct Read {
-    /// What was met.
-    pub counts: Counts,
-    /// The first broken lines.
-    pub broken: Vec<Broken>,
-    /// The first line that has our tag and is no line of ours.
-    pub first_mention: Option<Place>,
-    /// What could not be read, and why, where it is known that there is more.
-    pub partial: Option<String>,
-    /// What the sources are called, by their numbers.
-    pub sources: Vec<String>,
-    names: Names,
-    twins: Twins,
-}
-
-impl Read {
-    /// A place as a person looks it up: `FILE:LINE`; the source alone where a line is found by its run and number.
-    #[must_use]
-    pub fn place(&self, place: Place) -> String {
-        let source = usize::try_from(place.source).ok().and_then(|at| self.sources.get(at));
-        let source = source.map_or("?", String::as_str);
-        if place.line == 0 { source.to_owned() } else { format!("{source}:{}", place.line) }
-    }
-}
-
-/// When a hub received a line, as it says behind the line's number.
-fn received_ms(text: &str) -> Option<i64> {
-    let head = text.as_bytes().get(..RECV_WITHIN).unwrap_or(text.as_bytes());
-    let at = RECV.find(head)? + RECV.needle().len();
-    since_1970_ms(humantime::parse_rfc3339(text.get(at..)?.split(' ').next()?).ok()?)
-}
-
-/// A hub's own word, and what it puts before that at most: the line's head, and who sent it.
-static RECV: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(" recv="));
-const RECV_WITHIN: usize = 640;
-
-fn since_1970_ms(at: SystemTime) -> Option<i64> {
-    i64::try_from(at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis()).ok()
-}
-
-/// When a line was written, milliseconds since 1970.
-pub(super) fn at_ms(line: &Line<'_>) -> Option<i64> {
-    since_1970_ms(line.ts?)
 }

@@ -3,13 +3,20 @@
 //! Source: <https://grafana.com/docs/loki/latest/reference/loki-http-api/#query-logs-within-a-range-of-time>. Streams may come in
 //! any order and newest first. Several documents may follow each other.
 
+mod guarded;
+mod value;
+mod walk;
+
 use std::io::{self, Read};
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny};
 
 use super::book::{Book, Origin};
-use super::entry::{Entry, LABELS, bare, entry, is_ours, time_ms};
+use super::entry::{Entry, bare, entry, is_ours, time_ms};
 use super::slice::Place;
+use guarded::Guarded;
+use value::Value;
+use walk::Walk;
 
 /// What a document has in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,9 +34,6 @@ pub struct Page {
 /// What is wrong with the answer to a metric query.
 const METRIC: &str = "the answer to a query for figures; one for lines is needed";
 
-/// The longest text in a document: a line that a collector let grow and its escapes.
-const TEXT_BYTES: usize = 1 << 20;
-
 /// Whether a text that begins so is an answer of Loki, and not lines that are JSON each.
 #[must_use]
 pub fn is_answer(head: &[u8]) -> bool {
@@ -43,7 +47,7 @@ pub fn is_answer(head: &[u8]) -> bool {
 /// # Errors
 /// What reading gave, or where a document is no JSON. What was read before it is in the book.
 pub fn read(from: impl Read, source: u32, book: &mut Book) -> io::Result<()> {
-    let guarded = Guarded { from: io::BufReader::with_capacity(64 << 10, from), in_text: None };
+    let guarded = Guarded::new(io::BufReader::with_capacity(64 << 10, from));
     let mut json = serde_json::Deserializer::from_reader(io::BufReader::with_capacity(64 << 10, guarded));
     let mut taker = Taker { book, place: Place { source, line: 0 }, step: 1, page: Page::default() };
     // Whatever follows is tried as a document: its own error says what is wrong.
@@ -127,224 +131,9 @@ pub fn at_ns(ns: u64) -> String {
     humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + std::time::Duration::from_nanos(ns)).to_string()
 }
 
-/// Goes through any value in search of streams.
-struct Walk<'t, 'b> {
-    taker: &'t mut Taker<'b>,
-    origin: Origin,
-}
-
-impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-/// What is no object and no array is of no interest.
-macro_rules! ignored {
-    ($($visit:ident: $value:ty),+) => {
-        $(fn $visit<E>(self, _: $value) -> Result<(), E> { Ok(()) })+
-        fn visit_unit<E>(self) -> Result<(), E> { Ok(()) }
-    };
-}
-
-impl<'de> Visitor<'de> for Walk<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an answer of Loki")
-    }
-
-    ignored!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "stream" => {
-                    let label = map.next_value_seed(Labels)?;
-                    self.origin = self.taker.book.origin(label.as_deref());
-                }
-                "values" => {
-                    map.next_value_seed(Values { taker: self.taker, origin: self.origin })?;
-                }
-                "resultType" => {
-                    let kind = map.next_value::<serde_json::Value>()?;
-                    self.taker.page.is_metric |= kind.as_str().is_some_and(|kind| kind != "streams");
-                }
-                _ => map.next_value_seed(Walk { taker: self.taker, origin: self.origin })?,
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Walk { taker: self.taker, origin: self.origin })?.is_some() {}
-        Ok(())
-    }
-}
-
-/// The labels of a stream, of which one is kept.
-struct Labels;
-
-impl<'de> DeserializeSeed<'de> for Labels {
-    type Value = Option<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Labels {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the labels of a stream")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut surest: Option<(usize, String)> = None;
-        while let Some(key) = map.next_key::<String>()? {
-            match LABELS.iter().position(|label| *label == key) {
-                Some(rank) if surest.as_ref().is_none_or(|(found, _)| rank < *found) => {
-                    surest = Some((rank, map.next_value()?));
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(surest.map(|(_, value)| value))
-    }
-}
-
-/// `[["TIME", "LINE", …], …]`.
-struct Values<'t, 'b> {
-    taker: &'t mut Taker<'b>,
-    origin: Origin,
-}
-
-impl<'de> DeserializeSeed<'de> for Values<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Values<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("entries of a stream")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(value) = seq.next_element::<Value>()? {
-            self.taker.take(&value, self.origin);
-        }
-        Ok(())
-    }
-}
-
-/// The time and the line of an entry; what stands behind them is passed over.
-struct Value {
-    at_ns: Option<u64>,
-    line: String,
-}
-
-impl<'de> serde::Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_seq(Entries)
-    }
-}
-
-struct Entries;
-
-impl<'de> Visitor<'de> for Entries {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a time and a line")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let at_ns = seq.next_element_seed(Time)?.flatten();
-        let line = seq.next_element::<String>()?.unwrap_or_default();
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value { at_ns, line })
-    }
-}
-
-/// Nanoseconds since 1970, which Loki writes as a text. Anything else is no time.
-struct Time;
-
-impl<'de> DeserializeSeed<'de> for Time {
-    type Value = Option<u64>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-macro_rules! no_time {
-    ($($visit:ident: $value:ty),+) => {
-        $(fn $visit<E>(self, _: $value) -> Result<Option<u64>, E> { Ok(None) })+
-        fn visit_unit<E>(self) -> Result<Option<u64>, E> { Ok(None) }
-    };
-}
-
-impl<'de> Visitor<'de> for Time {
-    type Value = Option<u64>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a time")
-    }
-
-    no_time!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
-
-    fn visit_str<E>(self, text: &str) -> Result<Option<u64>, E> {
-        Ok(text.parse().ok())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<u64>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<u64>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-}
-
-/// Lets no text grow without bound: JSON gives it only whole.
-struct Guarded<R> {
-    from: R,
-    /// How long the text is that it is in, and whether a backslash came last.
-    in_text: Option<(usize, bool)>,
-}
-
-impl<R: Read> Read for Guarded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        for byte in buffer.get(..count).unwrap_or_default() {
-            self.in_text = match (self.in_text, byte) {
-                (None, b'"') => Some((0, false)),
-                (None, _) | (Some((_, false)), b'"') => None,
-                (Some((len, true)), _) => Some((len + 1, false)),
-                (Some((len, false)), byte) => Some((len + 1, *byte == b'\\')),
-            };
-            if self.in_text.is_some_and(|(len, _)| len > TEXT_BYTES) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a text of over 1 MiB"));
-            }
-        }
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::guarded::TEXT_BYTES;
     use super::*;
 
     fn read_text(text: &str) -> (Book, io::Result<()>) {

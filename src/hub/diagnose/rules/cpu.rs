@@ -20,6 +20,9 @@ const BUSY: i64 = 20;
 /// stop.
 const NOBODY_WORSE: i64 = 50;
 
+/// What it can have where nothing tells that CPUs were busy.
+const BUSY_UNTOLD: i64 = 49;
+
 /// `cpu_starved`: the guest's own work leaves no CPU. A build that uses all CPUs is no trouble; one that makes the agent or the
 /// probe itself wait is.
 pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
@@ -32,7 +35,7 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
     let busy = evidence.worst_mean(Mean::CpuBusy);
     let figure = format!("some task waited for a CPU {} of the time ({how})", pct(waits));
     let figure = busy.map_or_else(|| figure.clone(), |busy| format!("{figure}, CPUs busy {}", pct(busy)));
-    if waits < WAITS || busy.is_none_or(|busy| busy < 700) {
+    if waits < WAITS || busy.is_some_and(|busy| busy < 700) {
         case.less(0, figure, &lines);
         return case.done();
     }
@@ -47,6 +50,10 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
     if had_its_cpu {
         case.at_most(NOBODY_WORSE);
     }
+    if busy.is_none() {
+        case.less(0, "no line tells how busy the CPUs were, nor what the host took of them".to_owned(), &lines);
+        case.at_most(BUSY_UNTOLD);
+    }
     let own = case.score;
     others_have_it(evidence, &mut case);
     case.yielded = own - case.score;
@@ -58,7 +65,7 @@ pub(crate) fn starved(evidence: &Evidence<'_>) -> Case {
 
 /// How much of the time some task waited for a CPU, and by which figure.
 fn waits(evidence: &Evidence<'_>) -> Option<(i64, &'static str)> {
-    if evidence.tells_stalls() {
+    if evidence.tells_stalls(Last::CpuPsi) {
         return Some((evidence.worst_mean(Mean::CpuStall)?, "cpu.stall.pct"));
     }
     let last = evidence.last_sample()?.last(Last::CpuPsi)?;

@@ -18,7 +18,7 @@ const AVERAGE: i64 = 300;
 pub(crate) fn thrash(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::MemoryThrash);
     let lines = evidence.lately_lines();
-    if evidence.tells_stalls() {
+    if evidence.tells_stalls(Last::MemPsiFull) {
         let stall = evidence.worst_mean(Mean::MemStall).unwrap_or(0);
         let figure = format!("all tasks waited for memory {} of the last samples' time (mem.stall.pct)", pct(stall));
         if stall < STALL / 2 {

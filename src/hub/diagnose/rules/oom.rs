@@ -148,11 +148,12 @@ fn is_kill_of_this_run(evidence: &Evidence<'_>, one: &Happening) -> bool {
 
 /// Samples before and after it have the same count of kills.
 fn is_denied_by_counters(evidence: &Evidence<'_>, one: &Happening) -> bool {
-    let is_between = evidence.life.first.seq < one.mark.seq
-        && evidence.last_sample().is_some_and(|last| last.mark.seq > one.mark.seq);
+    let has_before = counters::of_guest(evidence).is_some_and(|count| count.to.seq < one.mark.seq);
+    let has_behind =
+        evidence.last_sample().is_some_and(|last| last.mark.seq > one.mark.seq && last.high(High::VmOomKill).is_some());
     let is_counted =
         evidence.life.happenings.iter().any(|other| matches!(&other.what, What::Counter { delta, .. } if *delta > 0));
-    is_between && !is_counted && evidence.rise(High::VmOomKill, Low::VmOomKill) == Some(0)
+    has_before && has_behind && !is_counted && evidence.rise(High::VmOomKill, Low::VmOomKill) == Some(0)
 }
 
 fn own_or_group(evidence: &Evidence<'_>, mark: Mark) -> Cause {

@@ -1,5 +1,7 @@
 //! `outside_guest`: silence that nothing in the guest explains. Whatever ailed it right before makes that less sure.
 
+use crate::hub::trail::slice::Last;
+
 use super::super::ailing::{self, Ailment};
 use super::super::case::Case;
 use super::super::cause::Cause;
@@ -47,7 +49,7 @@ pub(super) fn outside(evidence: &Evidence<'_>, worst: Worst) -> Case {
     if evidence.is_broken_at_the_end() {
         case.less(20, "lines right before the last one are missing".to_owned(), &[evidence.end]);
     }
-    if !evidence.tells_stalls() {
+    if ![Last::CpuPsi, Last::MemPsiFull, Last::IoPsi].into_iter().any(|of| evidence.tells_stalls(of)) {
         case.less(15, "nothing tells how long tasks waited".to_owned(), &[]);
     }
     let same = "from inside, a power-off, a reboot or a SIGKILL of the probe alone leave the same silence";

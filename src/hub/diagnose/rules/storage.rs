@@ -19,13 +19,19 @@ const FULL: i64 = 995;
 /// It is never surer: what is behind a disk is not seen from inside.
 const SUREST: i64 = 88;
 
+/// What a limit of processes that is met is worth where nothing counts refused forks.
+const UNTOLD: i64 = 30;
+
+/// What a full disk can have where no line tells how much of it is left.
+const ROOM_UNTOLD: i64 = 49;
+
 /// What failed requests and hung tasks can be worth while neither the agent nor most tasks wait for disks.
 const NOBODY_WAITS: i64 = 49;
 
 pub(crate) fn io_stall(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::IoStall);
     let lines = evidence.lately_lines();
-    let is_told = evidence.tells_stalls();
+    let is_told = evidence.tells_stalls(Last::IoPsi);
     let waits = if is_told { evidence.worst_mean(Mean::IoStall) } else { evidence.present_or_last(Last::IoPsi) };
     match waits {
         Some(waits) if waits >= STALL => {
@@ -44,8 +50,9 @@ pub(crate) fn io_stall(evidence: &Evidence<'_>) -> Case {
     }
     let is_stuck = evidence.last_sample().and_then(|last| last.last(Last::AgentState)) == Some(i64::from(b'D'));
     if is_stuck {
-        let blocked = evidence.high(High::Blocked).unwrap_or(0);
-        case.add(15, format!("the agent waits uninterruptibly; at most {} waited so", count(blocked, "task")), &lines);
+        let blocked = evidence.high(High::Blocked);
+        let blocked = blocked.map_or_else(String::new, |tasks| format!("; at most {} waited so", count(tasks, "task")));
+        case.add(15, format!("the agent waits uninterruptibly{blocked}"), &lines);
     }
     if let Some(told) = evidence.within(35_000).find(|one| is_pressure(one, "io", "psi")) {
         case.add(8, "a pressure trigger of the disks fired".to_owned(), &[told.mark]);
@@ -79,17 +86,19 @@ pub(crate) fn disk_full(evidence: &Evidence<'_>) -> Case {
         return case;
     };
     let figure = format!("the fullest watched path was {} full", pct(used));
-    let (figure, avail) = match last.low(Low::DiskAvail) {
-        Some(avail) => (format!("{figure}, {} available", size(avail)), avail),
-        None => (figure, i64::MAX),
-    };
+    let avail = last.low(Low::DiskAvail);
+    let figure = avail.map_or_else(|| figure.clone(), |avail| format!("{figure}, {} available", size(avail)));
     // A point of a large disk is room enough for hours.
-    if used < FULL || avail > 64 << 10 {
+    if used < FULL || avail.is_some_and(|avail| avail > 64 << 10) {
         case.less(0, figure, &[last.mark]);
         return case.done();
     }
     case.add(60, figure + &path(evidence, |used, _| used), &[last.mark]);
     was_it_always(evidence, Low::DiskUsed, &mut case);
+    if avail.is_none() {
+        case.less(0, "no line tells how much of it is left".to_owned(), &[last.mark]);
+        case.at_most(ROOM_UNTOLD);
+    }
     case.done()
 }
 
@@ -134,21 +143,26 @@ fn was_it_always(evidence: &Evidence<'_>, low: Low, case: &mut Case) {
 pub(crate) fn pids_exhausted(evidence: &Evidence<'_>) -> Case {
     let mut case = Case::new(Cause::PidsExhausted);
     let Some(last) = evidence.last_sample() else { return case };
-    let Some(used) = last.high(High::PidsUsed) else {
+    // The last line can be torn.
+    let Some(used) = last.high(High::PidsUsed).or_else(|| evidence.high(High::PidsUsed)) else {
         case.less(0, "no limit of processes was told".to_owned(), &[]);
         return case;
     };
-    let (refused, ever) = (evidence.growth(High::PidsFail), evidence.high(High::PidsFail));
-    let refusals = match (refused, ever) {
-        (Some(refused), _) => format!("{} refused lately", count(refused, "fork")),
-        (None, Some(ever)) => format!("{} refused since the run began", count(ever, "fork")),
-        (None, None) => "no refused fork told".to_owned(),
+    let (refused, ever) = (evidence.growth(High::PidsFail), evidence.ever(High::PidsFail));
+    // The count is printed over 0 only.
+    let is_told = evidence.about().and_then(|about| about.tells_refused_forks) == Some(true);
+    let (points, refusals) = match (refused, ever) {
+        (_, Some(0)) => (0, "no refused fork told".to_owned()),
+        (None, None) if is_told => (0, "no refused fork told".to_owned()),
+        (None, None) => (UNTOLD, "and no line tells whether forks were refused".to_owned()),
+        (Some(refused), _) => (if refused > 0 { 70 } else { 48 }, format!("{} refused lately", count(refused, "fork"))),
+        (None, Some(ever)) => (48, format!("{} refused since the run began", count(ever, "fork"))),
     };
     let figure = format!("{} of the processes that there may be, {refusals}", pct(used));
-    if used < 990 || ever.is_none_or(|ever| ever == 0) {
+    if used < 990 || points == 0 {
         case.less(0, figure, &[last.mark]);
         return case.done();
     }
-    case.add(if refused > Some(0) { 70 } else { 48 }, figure, &evidence.lately_lines());
+    case.add(points, figure, &evidence.lately_lines());
     case.done()
 }

@@ -124,14 +124,14 @@ pub(crate) fn network_lost(evidence: &Evidence<'_>) -> Case {
     case.done()
 }
 
-/// TCP segments that had to be sent again. A count that is missing is zero where the guest says that it can tell.
+/// TCP segments that had to be sent again. A count that was never there is zero where the guest says that it can tell.
 fn sent_again(evidence: &Evidence<'_>, case: &mut Case) {
     let (lines, span) = (evidence.lately_lines(), evidence.lately_ms());
     let is_told = evidence.about().and_then(|about| about.tells_retrans);
     if is_told == Some(false) {
         return case.less(0, "the guest does not tell of TCP segments sent again".to_owned(), &[]);
     }
-    let is_zero = is_told == Some(true) && evidence.high(High::Retrans).is_none();
+    let is_zero = is_told == Some(true) && evidence.ever(High::Retrans).is_none();
     let Some(sent_again) = evidence.growth(High::Retrans).or(is_zero.then_some(0)) else {
         return case.less(0, "no line tells how many TCP segments were sent again lately".to_owned(), &[]);
     };
@@ -207,5 +207,7 @@ pub(crate) fn paused(evidence: &Evidence<'_>) -> Case {
 /// Whether the time around a gap was one in which nobody wanted a CPU: a starved guest is busy.
 fn was_calm(evidence: &Evidence<'_>) -> bool {
     let is_under = |of, tenths| evidence.worst_mean(of).is_some_and(|mean| mean < tenths);
-    evidence.tells_stalls() && is_under(Mean::CpuStall, 500) && is_under(Mean::CpuSteal, 100)
+    // That no steal is there means none only where the kernel's table of CPUs was read.
+    let is_read = evidence.worst_mean(Mean::CpuBusy).is_some();
+    is_read && evidence.tells_stalls(Last::CpuPsi) && is_under(Mean::CpuStall, 500) && is_under(Mean::CpuSteal, 100)
 }

@@ -1,6 +1,6 @@
 //! What a guest was like at its end, as figures, and whether they are those of a guest that was well.
 
-use crate::hub::trail::slice::Mean;
+use crate::hub::trail::slice::{Last, Mean};
 
 use super::super::evidence::{Evidence, is_exhausted};
 use super::super::units::{pct, size, time};
@@ -8,7 +8,7 @@ use super::super::units::{pct, size, time};
 /// Whether the figures are those of a guest that nobody would call busy or short of anything. Tenths.
 pub(super) fn is_well(evidence: &Evidence<'_>) -> bool {
     let is_under = |of, tenths| evidence.worst_mean(of).is_none_or(|mean| mean < tenths);
-    let has_memory = evidence.lowest_memory().is_none_or(|(lowest, total)| lowest >= total / 10);
+    let has_memory = evidence.lowest_memory().is_some_and(|(lowest, total)| lowest >= total / 10);
     has_memory
         && is_under(Mean::CpuBusy, 900)
         && is_under(Mean::CpuStall, 600)
@@ -27,14 +27,16 @@ pub(super) fn wellness(evidence: &Evidence<'_>) -> String {
     if let Some(busy) = evidence.worst_mean(Mean::CpuBusy) {
         says.push(format!("CPUs busy {}", pct(busy)));
     }
-    if evidence.tells_stalls() {
-        let of = |mean| pct(evidence.worst_mean(mean).unwrap_or(0));
-        says.push(format!(
-            "tasks waited {} for a CPU, {} for memory, {} for disks",
-            of(Mean::CpuStall),
-            of(Mean::MemStall),
-            of(Mean::IoStall)
-        ));
+    let waits = [
+        ("a CPU", Mean::CpuStall, Last::CpuPsi),
+        ("memory", Mean::MemStall, Last::MemPsiFull),
+        ("disks", Mean::IoStall, Last::IoPsi),
+    ];
+    let waits = waits.into_iter().filter(|(_, _, last)| evidence.tells_stalls(*last));
+    let waits = waits.filter_map(|(what, mean, _)| Some(format!("{} for {what}", pct(evidence.worst_mean(mean)?))));
+    let waits: Vec<String> = waits.collect();
+    if !waits.is_empty() {
+        says.push(format!("tasks waited {}", waits.join(", ")));
     }
     if let Some(late) = evidence.late_ms() {
         says.push(format!("the probe at most {} late", time(late)));

@@ -4,7 +4,8 @@
 
 use memchr::memmem;
 
-use super::{is_ours, is_time, split_at_byte};
+use super::is_ours;
+use super::stamped::{is_time, split_at_byte};
 use crate::line::TAG;
 
 /// The line behind what such a tool put before it, and the container or Pod that it names.

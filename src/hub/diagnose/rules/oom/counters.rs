@@ -4,7 +4,8 @@
 //! another's.
 
 use crate::hub::trail::happening::{Happening, Source, What};
-use crate::hub::trail::slice::{High, Low, Mark};
+use crate::hub::trail::moved::Moved;
+use crate::hub::trail::slice::{High, Low, Mark, Slice};
 
 use super::super::super::cause::Cause;
 use super::super::super::evidence::Evidence;
@@ -31,6 +32,7 @@ struct Count(Source, usize);
 
 const OWN: Count = Count(Source::Own, 0);
 const TREE: Count = Count(Source::Tree, 1);
+const GUEST: Count = Count(Source::Vm, 2);
 
 /// Finds it.
 pub(super) fn last(evidence: &Evidence<'_>) -> Option<Counted> {
@@ -58,6 +60,12 @@ pub(super) fn last(evidence: &Evidence<'_>) -> Option<Counted> {
 /// Whether the count of the own cgroup moved with this kill.
 pub(super) fn own_moved_with(evidence: &Evidence<'_>, mark: Mark) -> bool {
     moved_with(evidence, OWN, mark)
+}
+
+/// When the count of the guest's kills last moved.
+pub(super) fn of_guest(evidence: &Evidence<'_>) -> Option<Moved> {
+    let Count(_, nth) = GUEST;
+    evidence.life.kills.get(nth).copied().flatten()
 }
 
 fn is_of(one: &Happening, of: Option<Source>) -> bool {
@@ -103,18 +111,23 @@ pub(super) fn has_met_limit(evidence: &Evidence<'_>, mark: Mark) -> Option<bool>
     Some(behind.high(High::Oom)? > before)
 }
 
-/// Whether the count of groups that were killed whole is higher in the first samples behind a line than in those before it. It is printed
-/// over 0 only.
+/// Whether the count of groups that were killed whole is higher in the first samples behind a line than in those before it.
 pub(super) fn groups_moved_with(evidence: &Evidence<'_>, mark: Mark) -> bool {
     let recent = &evidence.life.recent;
     let behind = recent.iter().find(|slice| slice.mark.seq >= mark.seq);
-    let before = recent.iter().rfind(|slice| slice.mark.seq < mark.seq);
+    let before = recent.iter().filter(|slice| slice.mark.seq < mark.seq).filter_map(groups).next_back();
     let Some(count) = behind.and_then(|behind| behind.high(High::OomGroup)) else { return false };
     match before {
-        Some(before) => count > before.high(High::OomGroup).unwrap_or(0),
+        Some(before) => count > before,
         // Of long ago, or all there is: only samples with another count tell.
         None => evidence.rise(High::OomGroup, Low::OomGroup) > Some(0),
     }
+}
+
+/// The count of groups that were killed whole; `None` where it was not read. It is printed over 0 only, and stands in one file with
+/// `oom_kill`.
+fn groups(slice: &Slice) -> Option<i64> {
+    slice.high(High::OomGroup).or(slice.high(High::OomKill).map(|_| 0))
 }
 
 /// Whether the first samples behind a line count groups that were killed whole, and neither an earlier sample nor the run's beginning
@@ -122,7 +135,7 @@ pub(super) fn groups_moved_with(evidence: &Evidence<'_>, mark: Mark) -> bool {
 pub(super) fn may_be_group(evidence: &Evidence<'_>, mark: Mark) -> bool {
     let recent = &evidence.life.recent;
     let behind = recent.iter().find(|slice| slice.mark.seq >= mark.seq);
-    let has_before = recent.iter().any(|slice| slice.mark.seq < mark.seq);
+    let has_before = recent.iter().any(|slice| slice.mark.seq < mark.seq && groups(slice).is_some());
     let has_beginning = evidence.about().is_some_and(|about| about.began.is_some());
     !has_before && !has_beginning && behind.and_then(|behind| behind.high(High::OomGroup)) > Some(0)
 }

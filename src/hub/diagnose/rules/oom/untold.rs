@@ -59,6 +59,9 @@ pub(super) fn guest_ran_out(evidence: &Evidence<'_>, case: &mut Case) {
 /// The same for the own cgroup, where what is in it cannot be dropped.
 pub(super) fn cgroup_ran_out(evidence: &Evidence<'_>, case: &mut Case) {
     let Some(last) = evidence.last_sample() else { return };
+    // Its line can be torn: then what was so a moment before.
+    let mut told = evidence.life.recent.iter().rev().filter(|slice| slice.high(High::MemAnon).is_some());
+    let last = told.next().filter(|_| evidence.is_last_torn()).unwrap_or(last);
     let at_limit = held_at_limit(last).filter(|_| evidence.ending == Ending::Silence);
     let Some((held, max)) = at_limit else { return };
     let figure = format!("{} of {} that the cgroup may have cannot be dropped", size(held), size(max));
