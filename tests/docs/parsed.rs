@@ -14,7 +14,7 @@ use crate::stage::Stage;
 
 /// What a page may call, besides the scripts of the repository.
 const PROGRAMS: [&str; 8] = ["cargo", "docker", "git", "helm", "kubectl", "runner-vitals", "vitals-hub", "gh"];
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 9] = [
     "check",
     "fuzz/run",
     "benches/all",
