@@ -99,12 +99,13 @@ async fn serve(hub: &Arc<Hub>, from: IpAddr, request: Request) -> Result<Answer,
     };
     let mut held = hub.budget.hold();
     let packed = body::read(body, BODY_PATIENCE, &mut held).await.map_err(Answer::Body)?;
-    let before = packed.len();
-    let bytes = body::unpacked(packed, encoding).map_err(Answer::Body)?;
+    let bytes = body::unpacked(packed, encoding, &mut held).map_err(Answer::Body)?;
     let sorted = Sorted::of(&bytes, &hub.origin(sender));
     drop(bytes);
     // The body itself is gone: what stays is its lines.
-    held.more(sorted.bytes().saturating_sub(before)).map_err(|spent| Answer::Body(spent.into()))?;
+    let lines = sorted.bytes();
+    held.more(lines.saturating_sub(held.bytes())).map_err(|spent| Answer::Body(spent.into()))?;
+    held.keep(lines);
     place(hub, turn, sorted, held).await
 }
 
