@@ -280,7 +280,7 @@ fn wrong_settings_are_told_at_the_start() {
             std::fs::write(&path, text).unwrap();
         }
         let error = jwks(settings(Source::File(path.clone())), None).unwrap_err().to_string();
-        assert!(error.contains(says) && error.contains("jwks.json"), "{error}");
+        assert!(error.contains(says) && error.starts_with(&format!("--auth jwks={}: ", path.display())), "{error}");
     }
     std::fs::write(&path, set(&[&Issuer::ec("a")])).unwrap();
     let with = |expected: Expected, naming| Settings { source: Source::File(path.clone()), expected, naming };

@@ -11,6 +11,8 @@ use super::out::loki;
 use super::pages::FLEET_PATH;
 use super::runners::Pace;
 use super::tail;
+use super::tls::TlsFiles;
+use crate::hub::named::NamedFile;
 use crate::line::field::{RUNNER_ENV, Unit};
 
 mod environment;
@@ -108,7 +110,7 @@ pub struct Config {
     /// The ways out, at least one.
     pub outs: Vec<OutMode>,
     /// What guests cannot know of their fleets.
-    pub fleet_file: Option<PathBuf>,
+    pub fleet_file: Option<NamedFile>,
     /// Where else lines of runners are.
     pub tail: Option<tail::Settings>,
     /// Its pages are for everybody.
@@ -136,15 +138,6 @@ pub enum OutMode {
     Dir(PathBuf, Caps),
     /// Loki.
     Loki(Box<loki::Settings>),
-}
-
-/// Certificate and key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, PEM.
-    pub cert: PathBuf,
-    /// The key, PEM.
-    pub key: PathBuf,
 }
 
 /// Settings that do not go together, or one of the environment that is not of its form.
@@ -184,11 +177,14 @@ impl Config {
             auth,
             env: args.env,
             outs: stdout.into_iter().chain(dir).chain(loki).collect(),
-            fleet_file: args.fleet_file,
+            fleet_file: args.fleet_file.map(|path| NamedFile::new("--fleet-file", path)),
             tail: args.tail.settings()?,
             has_open_pages: args.open_pages,
             ca_file: args.ca_file,
-            tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
+            tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles {
+                cert: NamedFile::new("--tls-cert", cert),
+                key: NamedFile::new("--tls-key", key),
+            }),
             max_connections: args.max_connections,
             max_queue_bytes: args.max_queue_bytes,
             pace: Pace { a_second: args.runner_rate, burst: args.runner_burst },

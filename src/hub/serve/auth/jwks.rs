@@ -133,7 +133,7 @@ impl fmt::Display for JwksError {
         match self {
             Self::NoUrl { given, error } => write!(f, "{given}: {error}"),
             Self::Exposed(url) => write!(f, "{url}: keys that come in the clear can be anybody's: use https"),
-            Self::File { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::File { path, error } => write!(f, "--auth jwks={}: {error}", path.display()),
             Self::Empty(what) => write!(f, "tokens are only good with an {what} to expect"),
             Self::Label => f.write_str("a fleet from a Pod's label needs the API: nobody is asked with a key set"),
         }

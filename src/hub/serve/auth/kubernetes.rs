@@ -152,7 +152,7 @@ impl fmt::Display for KubernetesError {
         match self {
             Self::NoAudience => f.write_str("a token is only good with an audience to expect"),
             Self::NotInCluster(error) => write!(f, "not in a cluster, and no kubeconfig given: {error}"),
-            Self::Kubeconfig { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Kubeconfig { path, error } => write!(f, "--kubeconfig {}: {error}", path.display()),
         }
     }
 }

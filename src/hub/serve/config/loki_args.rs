@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ConfigError;
+use crate::hub::named::NamedFile;
 use crate::hub::serve::out::loki::{Credentials, Patience, Settings};
 use crate::url::{Url, without_secrets};
 
@@ -35,13 +36,15 @@ impl LokiArgs {
         let Some(given) = self.loki else { return Ok(None) };
         let url = Url::parse(&given);
         let url = url.map_err(|error| ConfigError(format!("--loki {}: {error}", without_secrets(&given))))?;
-        let token = self.loki_token_file.map(Credentials::Bearer);
+        let token = self.loki_token_file.map(|path| Credentials::Bearer(NamedFile::new("--loki-token-file", path)));
+        let basic = self.loki_basic_auth_file;
+        let basic = basic.map(|path| Credentials::Basic(NamedFile::new("--loki-basic-auth-file", path)));
         Ok(Some(Settings {
             url,
             env,
             labels: self.loki_label,
             tenant: self.loki_tenant,
-            credentials: token.or(self.loki_basic_auth_file.map(Credentials::Basic)),
+            credentials: token.or(basic),
             patience: Patience::default(),
         }))
     }

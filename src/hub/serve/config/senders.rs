@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::ConfigError;
+use crate::hub::named::NamedFile;
 use crate::hub::serve::auth::jwks::{self, Expected, Source};
 use crate::hub::serve::auth::kubernetes::{self, Cluster};
 use crate::hub::serve::auth::naming::{FleetFrom, FleetPattern, NameFrom, Namespaces, Naming, is_namespace};
@@ -45,7 +46,7 @@ pub enum AuthMode {
     /// Not at all.
     None,
     /// By a file of hashed tokens.
-    Tokens(PathBuf),
+    Tokens(NamedFile),
     /// By asking the cluster.
     Kubernetes(kubernetes::Settings),
     /// By keys that are known beforehand.
@@ -92,7 +93,7 @@ impl SenderArgs {
         };
         match self.auth {
             Mode::None => Ok(AuthMode::None),
-            Mode::Tokens(path) => Ok(AuthMode::Tokens(path)),
+            Mode::Tokens(path) => Ok(AuthMode::Tokens(NamedFile::new("--auth tokens=", path))),
             Mode::Kubernetes => {
                 let audience = said(self.audience, "--audience")?;
                 let cluster = self.kubeconfig.map_or(Cluster::Own, Cluster::Kubeconfig);
