@@ -28,6 +28,7 @@ use tokio::sync::watch;
 pub mod auth;
 pub mod budget;
 pub mod config;
+mod door;
 pub mod fleets;
 pub mod ingest;
 pub mod listen;
@@ -46,6 +47,7 @@ pub mod tls;
 pub mod ways;
 
 use auth::Auth;
+use auth::tokens::Tokens;
 use budget::Budget;
 use config::Config;
 use fleets::Fleets;
@@ -65,6 +67,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Hub {
     auth: Auth,
+    /// Who may look at pages, where not everybody may who sends.
+    readers: Option<Tokens>,
     env: Option<String>,
     runners: Runners,
     pace: Pace,

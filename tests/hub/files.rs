@@ -11,11 +11,12 @@ const LOKI: &[&str] = &["--auth", "none", "--loki", "http://127.0.0.1:1"];
 const TAIL: &[&str] = &["--auth", "none", "--tail-loki", "http://127.0.0.1:1", "--tail-query", "{a=\"b\"}"];
 
 /// Every setting of a file, as an error names it, and what goes with it.
-const FILES: [(&str, &[&str]); 11] = [
+const FILES: [(&str, &[&str]); 12] = [
     ("--auth tokens=", &[]),
     ("--auth jwks=", &["--issuer", "i", "--audience", "a", "--namespace", "*"]),
     ("--kubeconfig ", KUBERNETES),
     ("--fleet-file ", &["--auth", "none"]),
+    ("--page-tokens-file ", &["--auth", "none"]),
     ("--ca-file ", &["--auth", "none"]),
     ("--tls-cert ", &["--auth", "none", "--tls-key", "/dev/null"]),
     ("--tls-key ", &["--auth", "none", "--tls-cert", "/dev/null"]),
@@ -73,6 +74,7 @@ fn a_file_that_is_read_again_is_told_with_its_setting_too() {
         ("--tls-cert ", path("cert"), made.cert.pem()),
         ("--tls-key ", path("key"), made.signing_key.serialize_pem()),
         ("--auth tokens=", path("tokens"), token_line("runner-1")),
+        ("--page-tokens-file ", path("readers"), token_line("reader-1")),
     ];
     let mut flags = Vec::new();
     for (setting, path, text) in &files {

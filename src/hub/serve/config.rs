@@ -64,6 +64,9 @@ pub struct Args {
     /// Show /fleet and /runners/ID to everybody [default: to who may send lines]
     #[arg(long)]
     open_pages: bool,
+    /// Show /fleet and /runners/ID to these tokens alone, which send no lines: a file as that of --auth tokens
+    #[arg(long, value_name = "FILE", conflicts_with = "open_pages")]
+    page_tokens_file: Option<PathBuf>,
     #[command(flatten)]
     loki: LokiArgs,
     #[command(flatten)]
@@ -115,6 +118,8 @@ pub struct Config {
     pub tail: Option<tail::Settings>,
     /// Its pages are for everybody.
     pub has_open_pages: bool,
+    /// Who may look at them, where not everybody may who sends.
+    pub readers: Option<NamedFile>,
     /// Whom the hub itself trusts, in place of the system's roots.
     pub ca_file: Option<PathBuf>,
     /// Certificate and key.
@@ -180,6 +185,7 @@ impl Config {
             fleet_file: args.fleet_file.map(|path| NamedFile::new("--fleet-file", path)),
             tail: args.tail.settings()?,
             has_open_pages: args.open_pages,
+            readers: args.page_tokens_file.map(|path| NamedFile::new("--page-tokens-file", path)),
             ca_file: args.ca_file,
             tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles {
                 cert: NamedFile::new("--tls-cert", cert),
@@ -288,6 +294,7 @@ mod tests {
             &["--auth", "none", "--max-connections", "0"],
             &["--auth", "none", "--max-queue-bytes", "1KiB"],
             &["--auth", "none", "--env", &"e".repeat(65)],
+            &["--auth", "none", "--open-pages", "--page-tokens-file", "f"],
         ] {
             assert!(config(words).is_err(), "{words:?}");
         }

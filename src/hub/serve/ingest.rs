@@ -6,13 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::Hub;
 use super::auth::{Refusal, Sender};
 use super::budget::Held;
+use super::door::{self, Wants};
 use super::metrics::LineResult;
 use super::runners::{TooMuch, Turn};
 use super::ways::BroughtOut;
@@ -111,26 +112,8 @@ async fn serve(hub: &Arc<Hub>, from: IpAddr, request: Request) -> Result<Answer,
 
 /// What the head of a request says: who sends it, and how its body is packed.
 async fn admitted(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<(Sender, Encoding), Answer> {
-    let sender = authenticated(hub, from, headers).await.map_err(Answer::Refused)?;
+    let sender = door::let_in(hub, from, headers, Wants::Send).await.map_err(Answer::Refused)?;
     Ok((sender, body::encoding(headers).map_err(Answer::Body)?))
-}
-
-/// Who sends, told in metrics and, where he is not let in, in the log.
-pub(super) async fn authenticated(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<Sender, Refusal> {
-    let token = headers.get(AUTHORIZATION).and_then(bearer);
-    let told = hub.auth.sender(token, from, SystemTime::now()).await;
-    hub.metrics.auth(match &told {
-        Ok(_) => "accepted",
-        Err(Refusal::Unauthenticated(why) | Refusal::Forbidden(why) | Refusal::Unavailable(why)) => why,
-    });
-    told.inspect_err(|refusal| hub.refusals.tell(from, *refusal, hub.clock()))
-}
-
-/// RFC 6750, section 2.1; the scheme in any case.
-fn bearer(value: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Brings lines out in a task of its own: it goes on when the request gives up, or nobody would know what is out.
@@ -237,20 +220,6 @@ fn later(code: StatusCode, wait: Duration, why: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_token_is_taken_from_its_header() {
-        for (value, token) in [
-            ("Bearer abc", Some("abc")),
-            ("bearer  a.b-c ", Some("a.b-c")),
-            ("Bearer", None),
-            ("Bearer ", None),
-            ("Basic abc", None),
-            ("abc", None),
-        ] {
-            assert_eq!(bearer(&HeaderValue::from_static(value)), token, "{value}");
-        }
-    }
 
     #[test]
     fn an_answer_has_its_status_and_says_when_to_come_again() {

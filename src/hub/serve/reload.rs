@@ -8,6 +8,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::Hub;
+use super::auth::Auth;
 use super::config::{AuthMode, Config};
 use super::metrics::Metrics;
 use super::start;
@@ -60,7 +61,17 @@ pub(super) fn watches(config: &Config, hub: &Arc<Hub>, tls: Option<Arc<Tls>>) ->
     }
     if let AuthMode::Tokens(file) = config.auth.clone() {
         let (of, name) = (Arc::clone(hub), file.clone());
-        watches.push(Watch::new("tokens", vec![file], move |contents| start::take_tokens(&of.auth, &name, contents)));
+        watches.push(Watch::new("tokens", vec![file], move |contents| match &of.auth {
+            Auth::Tokens(tokens) => start::take_tokens(tokens, &name, contents),
+            _ => Ok(()),
+        }));
+    }
+    if let Some(file) = config.readers.clone() {
+        let (of, name) = (Arc::clone(hub), file.clone());
+        watches.push(Watch::new("page_tokens", vec![file], move |contents| match &of.readers {
+            Some(readers) => start::take_tokens(readers, &name, contents),
+            None => Ok(()),
+        }));
     }
     watches
 }

@@ -101,6 +101,7 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
     });
     let hub = Hub {
         auth: auth(&config.auth, &trust).await?,
+        readers: config.readers.as_ref().map(readers).transpose()?,
         env: config.env.clone(),
         runners: Runners::new(config.pace),
         pace: config.pace,
@@ -142,8 +143,8 @@ pub(super) async fn side_port(config: &Config, hub: &Arc<Hub>) -> Result<Option<
 }
 
 /// Takes a changed tokens file.
-pub(super) fn take_tokens(auth: &Auth, file: &NamedFile, contents: &[Vec<u8>]) -> Result<(), String> {
-    let (Auth::Tokens(tokens), [content]) = (auth, contents) else { return Ok(()) };
+pub(super) fn take_tokens(tokens: &Tokens, file: &NamedFile, contents: &[Vec<u8>]) -> Result<(), String> {
+    let [content] = contents else { return Ok(()) };
     let table = table(file, content)?;
     // Who writes a file anew often empties it first.
     if table.count() == 0 && tokens.count() > 0 {
@@ -176,12 +177,12 @@ async fn auth(mode: &AuthMode, trust: &Arc<net::tls::Tls>) -> Result<Auth, Serve
     match mode {
         AuthMode::None => Ok(Auth::None),
         AuthMode::Tokens(file) => {
-            let table = table(file, &read(file)?).map_err(ServeError::Setting)?;
-            tracing::info!(tokens = table.count(), "tokens are read");
-            if table.count() == 0 {
+            let tokens = tokens(file)?;
+            tracing::info!(tokens = tokens.count(), "tokens are read");
+            if tokens.count() == 0 {
                 tracing::warn!("nobody is let in: there is no token yet");
             }
-            Ok(Auth::Tokens(Tokens::new(table)))
+            Ok(Auth::Tokens(tokens))
         }
         AuthMode::Kubernetes(settings) => {
             let kubernetes = Kubernetes::new(settings.clone()).await;
@@ -193,6 +194,20 @@ async fn auth(mode: &AuthMode, trust: &Arc<net::tls::Tls>) -> Result<Auth, Serve
             jwks.map(Auth::Jwks).map_err(|error| ServeError::Setting(error.to_string()))
         }
     }
+}
+
+/// Who may look at pages.
+fn readers(file: &NamedFile) -> Result<Tokens, ServeError> {
+    let tokens = tokens(file)?;
+    tracing::info!(tokens = tokens.count(), "tokens of readers are read");
+    if tokens.count() == 0 {
+        tracing::warn!("nobody sees a page: there is no token of a reader yet");
+    }
+    Ok(tokens)
+}
+
+fn tokens(file: &NamedFile) -> Result<Tokens, ServeError> {
+    table(file, &read(file)?).map(Tokens::new).map_err(ServeError::Setting)
 }
 
 /// What a tokens file says.
