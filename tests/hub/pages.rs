@@ -81,6 +81,8 @@ fn pages_can_be_for_readers_alone() {
     assert_eq!((post("runner-2").status, post("nobody").status), (204, 401));
     let refused = |why| metric(hub.address, &format!("vitals_hub_auth_total{{result=\"{why}\"}}"));
     assert_eq!((refused("no_reader"), refused("reader")), (4, 2));
+    // Ten are told at once, and these are the first.
+    assert_eq!(hub.logged("from=127.0.0.1 status=403 why=no_reader who="), "runner-2");
 
     fs::write(&readers, token_line("reader-2")).unwrap();
     until("the new readers", || (look("/fleet", "reader-2").status == 200).then_some(()));
@@ -101,6 +103,8 @@ fn pages_are_for_readers_also_where_nobody_says_who_sends() {
     assert_eq!(looks.map(|answer| answer.status), [401, 200, 403]);
     let post = |name: &str| Client::connect(hub.address).post(name, line(1).as_bytes()).status;
     assert_eq!((post("reader-1"), post("runner-1")), (403, 204));
+    assert_eq!(hub.logged("from=127.0.0.1 status=403 why=reader who="), "reader-1");
+    assert!(!hub.log.lock().unwrap().join("\n").contains("token-of"), "no token in the log");
 }
 
 #[test]

@@ -23,15 +23,15 @@ pub(super) async fn let_in(hub: &Hub, from: IpAddr, headers: &HeaderMap, wants: 
     let told = who(hub, from, headers.get(AUTHORIZATION).and_then(bearer), wants).await;
     hub.metrics.auth(match &told {
         Ok(_) => "accepted",
-        Err(Refusal::Unauthenticated(why) | Refusal::Forbidden(why) | Refusal::Unavailable(why)) => why,
+        Err(refusal) => refusal.why(),
     });
-    told.inspect_err(|refusal| hub.refusals.tell(from, *refusal, hub.clock()))
+    told.inspect_err(|refusal| hub.refusals.sender(from, refusal, hub.clock()))
 }
 
 async fn who(hub: &Hub, from: IpAddr, token: Option<&str>, wants: Wants) -> Result<Sender, Refusal> {
     if let Some(readers) = &hub.readers {
         match (wants, token.map(|token| readers.sender(token))) {
-            (Wants::Send, Some(Ok(_))) => return Err(Refusal::Forbidden("reader")),
+            (Wants::Send, Some(Ok(reader))) => return Err(Refusal::forbidden("reader", reader.name)),
             (Wants::Look, Some(Ok(reader))) => return Ok(reader),
             // Nor where nobody has to say who sends.
             (Wants::Look, None) => return Err(Refusal::Unauthenticated("no_token")),
@@ -39,7 +39,10 @@ async fn who(hub: &Hub, from: IpAddr, token: Option<&str>, wants: Wants) -> Resu
         }
     }
     let sender = hub.auth.sender(token, from, SystemTime::now()).await?;
-    if wants == Wants::Look && hub.readers.is_some() { Err(Refusal::Forbidden("no_reader")) } else { Ok(sender) }
+    match wants {
+        Wants::Look if hub.readers.is_some() => Err(Refusal::forbidden("no_reader", sender.name)),
+        _ => Ok(sender),
+    }
 }
 
 /// RFC 6750, section 2.1; the scheme in any case.

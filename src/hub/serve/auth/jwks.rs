@@ -203,7 +203,7 @@ impl Jwks {
             checked => checked,
         };
         let claims = claims.map_err(|problem| Refusal::Unauthenticated(problem.word()))?;
-        let bound = claims.bound().ok_or(Refusal::Forbidden("no_service_account"))?;
+        let bound = claims.bound().map_err(|user| Refusal::forbidden("no_service_account", user))?;
         let name = self.naming.name(&bound)?;
         let fleet = match &self.naming.fleet_from {
             FleetFrom::Pattern(pattern) => pattern.fleet(name),

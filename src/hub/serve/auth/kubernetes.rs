@@ -260,10 +260,12 @@ impl Kubernetes {
                 self.good.put(hash, sender.clone(), at_most(GOOD_FOR), now);
                 self.proven.put(hash, (), at_most(PROVEN_FOR), now);
             }
-            Err(refusal @ Refusal::Unavailable(_)) => self.refused.put(hash, *refusal, now + UNAVAILABLE_FOR, now),
+            Err(refusal @ Refusal::Unavailable(_)) => {
+                self.refused.put(hash, refusal.clone(), now + UNAVAILABLE_FOR, now);
+            }
             Err(refusal) => {
                 self.proven.forget(&hash);
-                self.refused.put(hash, *refusal, now + REFUSED_FOR, now);
+                self.refused.put(hash, refusal.clone(), now + REFUSED_FOR, now);
             }
         }
     }
