@@ -5,5 +5,6 @@ pub mod credentials;
 pub mod diagnose;
 pub mod fleet;
 pub mod live;
+pub mod named;
 pub mod serve;
 pub mod trail;

@@ -16,6 +16,7 @@ const ARROW: &[&str] = &[
     "line",
     "url",
     "net",
+    "hub::named",
     "hub::credentials",
     "hub::trail",
     "hub::diagnose",

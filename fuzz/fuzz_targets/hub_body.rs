@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
 use runner_vitals::hub::serve::auth::Sender;
+use runner_vitals::hub::serve::budget::Budget;
 use runner_vitals::hub::serve::ingest::body::{Encoding, MAX_BODY_BYTES, unpacked};
 use runner_vitals::hub::serve::ingest::rewrite::Identity;
 use runner_vitals::hub::serve::ingest::sort::{Origin, Sorted};
@@ -14,8 +15,9 @@ use runner_vitals::line::field::{RUNNER_ENV, RUNNER_FLEET, RUNNER_NAME};
 use runner_vitals::line::{Line, MAX_LINE_BYTES, TAG};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(text) = unpacked(bytes.to_vec(), Encoding::Gzip) {
-        assert!(text.len() <= MAX_BODY_BYTES);
+    let mut held = Budget::new(1 << 20).hold();
+    if let Ok(text) = unpacked(bytes.to_vec(), Encoding::Gzip, &mut held) {
+        assert!(text.len() <= MAX_BODY_BYTES && text.capacity() <= held.bytes());
         lines(&text);
     }
     lines(bytes);

@@ -1,35 +1,29 @@
 //! Who the hub is to Loki: from a file that is read anew for each push, so that a new one is taken at once.
 
 use std::io;
-use std::path::PathBuf;
 
 use http::HeaderValue;
+
+use super::named::NamedFile;
 
 /// A file with a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// A bearer token (RFC 6750).
-    Bearer(PathBuf),
+    Bearer(NamedFile),
     /// `user:password` (RFC 7617).
-    Basic(PathBuf),
+    Basic(NamedFile),
 }
 
 impl Credentials {
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &PathBuf {
-        match self {
-            Self::Bearer(path) | Self::Basic(path) => path,
-        }
-    }
-
     /// What stands in the file now, as the `Authorization` header has it. Spaces and newlines around it do not count.
     ///
     /// # Errors
-    /// When it cannot be read, or nothing that a header can have stands there. The secret is not in the error.
+    /// With the file's name: when it cannot be read, or nothing that a header can have stands there. The secret is not in the error.
     pub async fn header(&self) -> io::Result<HeaderValue> {
-        let invalid = |why| io::Error::new(io::ErrorKind::InvalidData, why);
-        let text = tokio::fs::read_to_string(self.path()).await?;
+        let (Self::Bearer(file) | Self::Basic(file)) = self;
+        let invalid = |why| file.named(&io::Error::new(io::ErrorKind::InvalidData, why));
+        let text = tokio::fs::read_to_string(file.path()).await.map_err(|error| file.named(&error))?;
         let secret = text.trim();
         if secret.is_empty() {
             return Err(invalid("it is empty"));
@@ -84,7 +78,7 @@ mod tests {
     #[tokio::test]
     async fn a_header_is_what_stands_in_the_file_now() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let path = || file.path().to_owned();
+        let path = || NamedFile::new("--token-file", file.path().to_owned());
         let read = async |credentials: Credentials, text: &str| {
             std::fs::write(file.path(), text).unwrap();
             credentials
@@ -101,9 +95,10 @@ mod tests {
         );
         for text in ["", " \n", "secret\nsecret"] {
             let error = read(Credentials::Bearer(path()), text).await.unwrap_err();
-            assert!(!error.contains("secret"), "{error}");
+            assert!(error.starts_with("--token-file /") && !error.contains("secret"), "{error}");
         }
         assert!(read(Credentials::Basic(path()), "secret").await.is_err());
-        assert!(Credentials::Bearer("/no/such/file".into()).header().await.is_err());
+        let missing = Credentials::Bearer(NamedFile::new("--token-file", "/no/such/file".into()));
+        assert!(missing.header().await.unwrap_err().to_string().starts_with("--token-file /no/such/file: No such"));
     }
 }

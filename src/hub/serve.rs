@@ -13,7 +13,6 @@
 //! answered when its lines are out by every way. What it holds meanwhile is taken from one [`budget`].
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -29,6 +28,7 @@ use tokio::sync::watch;
 pub mod auth;
 pub mod budget;
 pub mod config;
+mod door;
 pub mod fleets;
 pub mod ingest;
 pub mod listen;
@@ -47,15 +47,14 @@ pub mod tls;
 pub mod ways;
 
 use auth::Auth;
+use auth::tokens::Tokens;
 use budget::Budget;
 use config::Config;
 use fleets::Fleets;
 use metrics::{Metrics, Now};
 use pages::Pages;
 use refusals::Refusals;
-use reload::{Look, Watched};
 use runners::{Pace, Runners};
-use tls::Tls;
 use ways::Ways;
 
 /// How often what is old is forgotten.
@@ -68,6 +67,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Hub {
     auth: Auth,
+    /// Who may look at pages, where not everybody may who sends.
+    readers: Option<Tokens>,
     env: Option<String>,
     runners: Runners,
     pace: Pace,
@@ -120,7 +121,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     let (told, stopped) = watch::channel(false);
     let main = start::port(&config, &hub, tls.as_ref()).await?;
     let side = start::side_port(&config, &hub).await?;
-    watch_files(&config, &hub, tls);
+    for watch in reload::watches(&config, &hub, tls) {
+        tokio::spawn(watch.run(Arc::clone(&hub.metrics)));
+    }
     tokio::spawn(forget(Arc::clone(&hub)));
     tokio::spawn(look_at_ways(Arc::clone(&hub)));
     tokio::spawn(look_at_fleets(Arc::clone(&hub)));
@@ -216,70 +219,4 @@ async fn look_at_fleets(hub: Arc<Hub>) {
             tokio::task::yield_now().await;
         }
     }
-}
-
-/// Takes what changes in the files that settings name.
-fn watch_files(config: &Config, hub: &Arc<Hub>, tls: Option<Arc<Tls>>) {
-    if let (Some(files), Some(tls)) = (&config.tls, tls) {
-        let paths = vec![files.cert.clone(), files.key.clone()];
-        watch("tls", paths, Arc::clone(&hub.metrics), move |contents| start::take_tls(&tls, contents));
-    }
-    if let Some(path) = &config.fleet_file {
-        let (of, name) = (Arc::clone(hub), path.clone());
-        watch("fleets", vec![path.clone()], Arc::clone(&hub.metrics), move |contents| {
-            start::take_fleets(&of.fleets, &name, contents)
-        });
-    }
-    if let config::AuthMode::Tokens(path) = &config.auth {
-        let of = Arc::clone(hub);
-        watch("tokens", vec![path.clone()], Arc::clone(&hub.metrics), move |contents| {
-            start::take_tokens(&of.auth, contents)
-        });
-    }
-}
-
-/// What changed is taken, or told: then what was there before stays.
-fn watch(
-    what: &'static str,
-    paths: Vec<PathBuf>,
-    metrics: Arc<Metrics>,
-    take: impl Fn(&[Vec<u8>]) -> Result<(), String> + Send + 'static,
-) {
-    tokio::spawn(async move {
-        let mut watched = Watched::new(paths);
-        // The first look finds what the start has read, or what came since.
-        let mut is_first = true;
-        loop {
-            let found;
-            (watched, found) = match tokio::task::spawn_blocking(move || look(watched)).await {
-                Ok(both) => both,
-                Err(_) => return,
-            };
-            match found {
-                Look::Same => {}
-                Look::Unreadable(error) => {
-                    metrics.reload(what, "failed");
-                    tracing::error!(file = what, %error, "cannot be read: what was there before stays");
-                }
-                Look::Changed(contents) => match take(&contents) {
-                    Ok(()) if is_first => {}
-                    Ok(()) => {
-                        metrics.reload(what, "taken");
-                        tracing::info!(file = what, "taken");
-                    }
-                    Err(error) => {
-                        metrics.reload(what, "failed");
-                        tracing::error!(file = what, error, "not taken: what was there before stays");
-                    }
-                },
-            }
-            is_first = false;
-            tokio::time::sleep(reload::EVERY).await;
-        }
-    });
-}
-
-fn look(mut watched: Watched) -> (Watched, Look) {
-    let found = watched.look();
-    (watched, found)
 }

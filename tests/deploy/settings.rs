@@ -24,7 +24,8 @@ fn it_listens_to_others_through_tls() {
     assert_eq!(volume["secret"]["defaultMode"], 0o440);
     let tls = config.tls.unwrap();
     let folder = Path::new(string(&mount["mountPath"]));
-    assert_eq!((tls.cert, tls.key), (folder.join("tls.crt"), folder.join("tls.key")), "a Secret of type tls has these");
+    let (cert, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+    assert_eq!((tls.cert.path(), tls.key.path()), (&*cert, &*key), "a Secret of type tls has these");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use runner_vitals::hub::diagnose::cause::Cause;
 use runner_vitals::hub::diagnose::text::Look;
 use runner_vitals::hub::diagnose::verdict::judge;
 use runner_vitals::hub::diagnose::{Args, Code, Format, LokiArgs, run};
+use runner_vitals::hub::named::NamedFile;
 use runner_vitals::hub::serve::out::loki::Credentials;
 use runner_vitals::hub::trail::Book;
 use runner_vitals::hub::trail::loki::question::since_1970_ns;
@@ -241,7 +242,11 @@ fn who_asks_has_to_be_let_in() {
     let (_basic, basic) = file("Aladdin:open sesame");
     let known = settings(&loki);
     loki.known.lock().unwrap().authorization = Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-    let basic = Settings { tenant: Some("team-a".to_owned()), credentials: Some(Credentials::Basic(basic)), ..known };
+    let basic = Settings {
+        tenant: Some("team-a".to_owned()),
+        credentials: Some(Credentials::Basic(NamedFile::new("--basic", basic))),
+        ..known
+    };
     assert!(read(&basic, "{pod=\"r\"}").1.failure.is_none());
     for change in [
         &(|args: &mut Args| args.loki.loki_tenant = Some("team-a".to_owned())) as &dyn Fn(&mut Args),
@@ -250,7 +255,7 @@ fn who_asks_has_to_be_let_in() {
     ] {
         let (out, log, code) = printed(&loki, "{pod=\"r\"}", change);
         assert_eq!((out.as_str(), code), ("", Code::Setting), "{log}");
-        assert!(log.contains("answered 401: ") || log.contains("/no/such/file: "), "{log}");
+        assert!(log.contains("answered 401: ") || log.contains("--loki-token-file /no/such/file: "), "{log}");
         assert!(log.contains(&loki.server.url) && !log.contains("s3cr3t"), "{log}");
         assert_eq!(log.lines().count(), 1, "{log}");
     }

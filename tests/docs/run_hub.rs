@@ -40,16 +40,38 @@ fn the_first_run_of_a_hub() {
     assert!(out.contains(" event=start ") && out.contains(" runner.name=unknown"), "{out}{log}");
 }
 
-#[test]
-fn a_small_fleet() {
-    let stage = Stage::new();
-    let port = port();
+/// Who is trusted with a certificate for localhost, and that.
+fn certificates(stage: &Stage) {
     let cert = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     for (name, text) in
         [("cert.pem", cert.cert.pem()), ("key.pem", cert.signing_key.serialize_pem()), ("ca.pem", cert.cert.pem())]
     {
         stage.write(name, &text);
     }
+}
+
+#[test]
+fn a_reader_of_the_pages() {
+    let stage = Stage::new();
+    let port = port();
+    certificates(&stage);
+    fs::write(stage.at_root("/etc/vitals-hub/tokens"), "").unwrap();
+    let serve = block("docs/HUB-AUTH.md", "token=$(head ")
+        .replace("0.0.0.0:8443", &format!("127.0.0.1:{port}"))
+        .replace("vitals-hub serve", "exec vitals-hub serve");
+    let mut hub = stage.bash(&serve).spawn().unwrap();
+    logged(&mut hub, "message=listening");
+    let look = block("docs/HUB-AUTH.md", "curl --cacert ").replace("hub.example:8443", &format!("localhost:{port}"));
+    let (page, _) = stage.run(&look);
+    kill_process(Pid::from_child(&hub), Signal::TERM).unwrap();
+    assert!(hub.wait().unwrap().success() && page.contains("Nobody is there."), "{page}");
+}
+
+#[test]
+fn a_small_fleet() {
+    let stage = Stage::new();
+    let port = port();
+    certificates(&stage);
     stage.at_root("/etc/vitals-token");
     let serve = block("docs/HUB.md", "token=$(head ")
         .replace("0.0.0.0:8443", &format!("127.0.0.1:{port}"))

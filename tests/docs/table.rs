@@ -48,6 +48,8 @@ pub(crate) const TABLE: &[(&str, &str, How)] = &[
         "vitals-hub serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem --env",
         Parsed("needs an issuer; tests/hub_auth has one"),
     ),
+    ("docs/HUB-AUTH.md", "token=$(head ", Run(HUB, "a_reader_of_the_pages")),
+    ("docs/HUB-AUTH.md", "curl --cacert ", Run(HUB, "a_reader_of_the_pages")),
     ("docs/HUB.md", "cargo build --release", Parsed(BUILDS)),
     ("docs/HUB.md", "vitals-hub serve --auth none", Run(HUB, "the_first_run_of_a_hub")),
     ("docs/HUB.md", "token=$(head ", Run(HUB, "a_small_fleet")),

@@ -113,6 +113,15 @@ fn each_refusal_has_its_status() {
     for why in ["no_token", "unknown_token"] {
         hub.logged(&format!("from=127.0.0.1 status=401 why={why} "));
     }
+    for (status, why) in [
+        (415, "Content-Type is to be text/plain in UTF-8"),
+        (415, "Content-Encoding is to be gzip or none"),
+        (400, "it is not gzip"),
+        (413, "more than 256 KiB: send it in halves"),
+    ] {
+        let told = format!("message=\"a request is not taken\" from=127.0.0.1 status={status} why=\"{why}\" runner=");
+        assert_eq!(hub.logged(&told), "runner-1");
+    }
     let log = hub.log.lock().unwrap().join("\n");
     assert!(!log.contains("token-of"), "no token in the log: {log}");
     assert_eq!(metric(hub.address, "vitals_hub_auth_total{result=\"unknown_token\"}"), 1);
@@ -148,4 +157,5 @@ fn who_sends_too_much_is_told_when_to_come_again() {
     assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 600);
     assert_eq!(client.post("runner-2", body(0).as_bytes()).status, 204);
     assert_eq!(hub.lines().len(), 9000);
+    assert_eq!(hub.logged("status=429 why=\"this runner sends too much\" runner="), "runner-1");
 }

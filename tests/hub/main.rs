@@ -17,6 +17,7 @@ mod bounds;
 mod browser;
 mod client;
 mod clients;
+mod files;
 mod fleets;
 mod hanging;
 mod hub;

@@ -1,9 +1,12 @@
 //! The pages: what fleets are now, and what a runner died of.
 
+use std::fs;
+
 use crate::browser::Browser;
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, metric};
 use crate::fleets::now;
-use crate::hub::{Hub, token};
+use crate::hub::{Hub, line, token, token_line};
+use crate::until;
 
 fn get(hub: &Hub, path: &str, token: Option<&str>) -> Answer {
     let mut client = Client::connect(hub.address);
@@ -49,6 +52,59 @@ fn pages_are_for_who_may_write() {
     for nobody in ["/runners/nobody", "/runners/..%2Fx", "/runners/runner-2"] {
         assert_eq!(get(&hub, nobody, Some(&own)).status, 404, "{nobody}");
     }
+}
+
+#[test]
+fn pages_can_be_for_readers_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let readers = dir.path().join("readers");
+    // Who stands in both files is a reader.
+    fs::write(&readers, [token_line("reader-1"), token_line("runner-9")].concat()).unwrap();
+    let lines = dir.path().join("lines");
+    let hub = Hub::start(&["--dir", lines.to_str().unwrap(), "--page-tokens-file", readers.to_str().unwrap()]);
+    tell(&hub, "runner-1");
+    let look = |path: &str, name: &str| get(&hub, path, Some(&token(name)));
+    let post = |name: &str| Client::connect(hub.address).post(name, line(1).as_bytes());
+    for path in ["/fleet", "/runners/runner-1"] {
+        assert!(look(path, "reader-1").body.contains("runner-1"), "{path}");
+        for runner in ["runner-1", "runner-2"] {
+            let answer = look(path, runner);
+            assert_eq!((answer.status, answer.body.as_str()), (403, "no_reader\n"), "{path} {runner}");
+        }
+        assert_eq!((look(path, "nobody").status, get(&hub, path, None).status), (401, 401), "{path}");
+    }
+    assert_eq!((look("/fleet", "runner-9").status, look("/runners/nobody", "reader-1").status), (200, 404));
+    for reader in ["reader-1", "runner-9"] {
+        let answer = post(reader);
+        assert_eq!((answer.status, answer.body.as_str()), (403, "reader\n"), "{reader}");
+    }
+    assert_eq!((post("runner-2").status, post("nobody").status), (204, 401));
+    let refused = |why| metric(hub.address, &format!("vitals_hub_auth_total{{result=\"{why}\"}}"));
+    assert_eq!((refused("no_reader"), refused("reader")), (4, 2));
+    // Ten are told at once, and these are the first.
+    assert_eq!(hub.logged("from=127.0.0.1 status=403 why=no_reader who="), "runner-2");
+
+    fs::write(&readers, token_line("reader-2")).unwrap();
+    until("the new readers", || (look("/fleet", "reader-2").status == 200).then_some(()));
+    assert_eq!((look("/fleet", "reader-1").status, look("/fleet", "runner-9").status), (401, 403));
+    assert_eq!(post("runner-9").status, 204, "no reader any more");
+    fs::write(&readers, "").unwrap();
+    let failed = "vitals_hub_reloads_total{file=\"page_tokens\",result=\"failed\"}";
+    until("the empty file is told", || (metric(hub.address, failed) == 1).then_some(()));
+    assert_eq!(look("/fleet", "reader-2").status, 200, "what was there before stays");
+}
+
+#[test]
+fn pages_are_for_readers_also_where_nobody_says_who_sends() {
+    let readers = tempfile::NamedTempFile::new().unwrap();
+    fs::write(readers.path(), token_line("reader-1")).unwrap();
+    let hub = Hub::start(&["--auth", "none", "--page-tokens-file", readers.path().to_str().unwrap()]);
+    let looks = [None, Some("reader-1"), Some("runner-1")].map(|name| get(&hub, "/fleet", name.map(token).as_deref()));
+    assert_eq!(looks.map(|answer| answer.status), [401, 200, 403]);
+    let post = |name: &str| Client::connect(hub.address).post(name, line(1).as_bytes()).status;
+    assert_eq!((post("reader-1"), post("runner-1")), (403, 204));
+    assert_eq!(hub.logged("from=127.0.0.1 status=403 why=reader who="), "reader-1");
+    assert!(!hub.log.lock().unwrap().join("\n").contains("token-of"), "no token in the log");
 }
 
 #[test]

@@ -47,6 +47,10 @@ fn unauthenticated(reason: &'static str) -> Result<Sender, Refusal> {
     Err(Refusal::Unauthenticated(reason))
 }
 
+fn forbidden(reason: &'static str, who: &str) -> Result<Sender, Refusal> {
+    Err(Refusal::forbidden(reason, who.to_owned()))
+}
+
 const UNAVAILABLE: Result<Sender, Refusal> = Err(Refusal::Unavailable("keys"));
 
 /// A server of keys, which counts.
@@ -255,10 +259,10 @@ async fn a_good_token_of_no_runner_is_forbidden() {
         (Naming { fleet_from: pattern(), ..all() }, pod.clone(), Ok(sender("mac-7d4f9-x2x9q", Some("mac")))),
         (by_account(), pod.clone(), Ok(sender("runner-sa", None))),
         (by_account(), but("kubernetes.io", json!(null)), Ok(sender("runner-sa", None))),
-        (all(), but("kubernetes.io", json!(null)), Err(Refusal::Forbidden("no_pod"))),
-        (all(), but("sub", json!("admin")), Err(Refusal::Forbidden("no_service_account"))),
-        (all(), but("sub", json!(null)), Err(Refusal::Forbidden("no_service_account"))),
-        (elsewhere(), pod.clone(), Err(Refusal::Forbidden("namespace"))),
+        (all(), but("kubernetes.io", json!(null)), forbidden("no_pod", "runners/runner-sa")),
+        (all(), but("sub", json!("admin")), forbidden("no_service_account", "admin")),
+        (all(), but("sub", json!(null)), forbidden("no_service_account", "")),
+        (elsewhere(), pod.clone(), forbidden("namespace", "runners/mac-7d4f9-x2x9q")),
         (all(), but("exp", json!(0)), unauthenticated("expired")),
         (all(), but("aud", json!("other")), unauthenticated("audience")),
     ] {
@@ -280,7 +284,7 @@ fn wrong_settings_are_told_at_the_start() {
             std::fs::write(&path, text).unwrap();
         }
         let error = jwks(settings(Source::File(path.clone())), None).unwrap_err().to_string();
-        assert!(error.contains(says) && error.contains("jwks.json"), "{error}");
+        assert!(error.contains(says) && error.starts_with(&format!("--auth jwks={}: ", path.display())), "{error}");
     }
     std::fs::write(&path, set(&[&Issuer::ec("a")])).unwrap();
     let with = |expected: Expected, naming| Settings { source: Source::File(path.clone()), expected, naming };

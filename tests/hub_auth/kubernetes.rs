@@ -39,6 +39,10 @@ fn token(pod: &str, uid: &str) -> String {
     Issuer::ec("a").token(&claims_of_pod(pod, uid))
 }
 
+fn forbidden(reason: &'static str, who: &str) -> Result<Sender, Refusal> {
+    Err(Refusal::forbidden(reason, who.to_owned()))
+}
+
 fn unauthenticated(reason: &'static str) -> Result<Sender, Refusal> {
     Err(Refusal::Unauthenticated(reason))
 }
@@ -82,15 +86,15 @@ async fn whoever_is_no_runner_is_refused() {
     assert_eq!(kubernetes.sender(&any, HERE, now()).await, unauthenticated("audience"));
     let human = issuer.token(&json!({"exp": NOW_S + 60}));
     say(&human, json!({"authenticated": true, "audiences": ["vitals"], "user": {"username": "admin"}}));
-    assert_eq!(kubernetes.sender(&human, HERE, now()).await, Err(Refusal::Forbidden("no_service_account")));
+    assert_eq!(kubernetes.sender(&human, HERE, now()).await, forbidden("no_service_account", "admin"));
     let unbound = issuer.token(&json!({"exp": NOW_S + 61}));
     let user = json!({"username": "system:serviceaccount:runners:runner-sa"});
     say(&unbound, json!({"authenticated": true, "audiences": ["vitals"], "user": user}));
-    assert_eq!(kubernetes.sender(&unbound, HERE, now()).await, Err(Refusal::Forbidden("no_pod")));
+    assert_eq!(kubernetes.sender(&unbound, HERE, now()).await, forbidden("no_pod", "runners/runner-sa"));
     let elsewhere = with(Naming { namespaces: Namespaces::Of(vec!["x".to_owned()]), ..all() }).await;
     let good = token("pod-4", "u-4");
     cluster.add(&good, "pod-4", "u-4", &json!({}));
-    assert_eq!(elsewhere.sender(&good, HERE, now()).await, Err(Refusal::Forbidden("namespace")));
+    assert_eq!(elsewhere.sender(&good, HERE, now()).await, forbidden("namespace", "runners/pod-4"));
 }
 
 #[tokio::test]

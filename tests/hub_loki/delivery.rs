@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use runner_vitals::hub::named::NamedFile;
 use runner_vitals::hub::serve::auth::Sender;
 use runner_vitals::hub::serve::out::loki::{
     CONNECTIONS, Credentials, Loki, LokiError, LokiMetrics, Patience, Settings,
@@ -432,11 +433,11 @@ async fn it_pushes_as_whom_it_is_told() {
     };
     let tls = || Tls::new(Some(ca_file.clone()));
     let header = |name: &str| server.known().pushes.last().unwrap().0[name].to_str().unwrap().to_owned();
-    let (basic, _) = loki_with(with(Credentials::Basic(secret.clone())), tls());
+    let (basic, _) = loki_with(with(Credentials::Basic(NamedFile::new("--basic", secret.clone()))), tls());
     put(&basic, &[line("a", None, 1)]).await.unwrap();
     assert_eq!(header("authorization"), "Basic dXNlcjpwYXNzd29yZA==");
     assert_eq!(header("x-scope-orgid"), "fleet-1");
-    let (bearer, _) = loki_with(with(Credentials::Bearer(secret.clone())), tls());
+    let (bearer, _) = loki_with(with(Credentials::Bearer(NamedFile::new("--token", secret.clone()))), tls());
     std::fs::write(&secret, "old").unwrap();
     put(&bearer, &[line("a", None, 2)]).await.unwrap();
     assert_eq!(header("authorization"), "Bearer old");
@@ -449,7 +450,7 @@ async fn it_pushes_as_whom_it_is_told() {
     assert!(!format!("{bearer:?}").contains("new"), "no secret is told");
     std::fs::remove_file(&secret).unwrap();
     let told = put(&bearer, &[line("a", None, 4)]).await.unwrap_err();
-    assert!(told.0.contains("secret: No such file"), "{told:?}");
+    assert!(told.0.contains("--token /") && told.0.contains("secret: No such file"), "{told:?}");
 }
 
 #[test]
@@ -458,7 +459,7 @@ fn wrong_settings_are_told_at_the_start() {
         |settings| Loki::new(settings, Arc::new(Tls::new(None)), Matcher::builder().build(), LokiMetrics::default());
     let url = "http://loki:3100";
     assert!(new(settings(url)).is_ok());
-    let credentials = Some(Credentials::Bearer("/token".into()));
+    let credentials = Some(Credentials::Bearer(NamedFile::new("--token", "/token".into())));
     let exposed = new(Settings { credentials: credentials.clone(), ..settings(url) }).unwrap_err();
     assert!(matches!(exposed, LokiError::Exposed(_)), "{exposed}");
     assert!(new(Settings { credentials, ..settings("http://127.0.0.1") }).is_ok());

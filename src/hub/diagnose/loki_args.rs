@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::hub::credentials::Credentials;
+use crate::hub::named::NamedFile;
 use crate::hub::trail::loki::question::{of_pod, parse_time, since_1970_ns};
 use crate::hub::trail::loki::{Question, Settings};
 use crate::net::client::Matcher;
@@ -96,11 +97,13 @@ impl LokiArgs {
         if question.from_ns >= question.to_ns {
             return Err("--from: it is not before --to".to_owned());
         }
-        let token = self.loki_token_file.clone().map(Credentials::Bearer);
+        let file = |setting, path: &Option<PathBuf>| path.clone().map(|path| NamedFile::new(setting, path));
+        let token = file("--loki-token-file", &self.loki_token_file).map(Credentials::Bearer);
+        let basic = file("--loki-basic-auth-file", &self.loki_basic_auth_file).map(Credentials::Basic);
         let settings = Settings {
             url,
             tenant: self.loki_tenant.clone(),
-            credentials: token.or(self.loki_basic_auth_file.clone().map(Credentials::Basic)),
+            credentials: token.or(basic),
             ca_file: self.ca_file.clone(),
             proxies: Matcher::from_env(),
             within: WITHIN,

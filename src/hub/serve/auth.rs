@@ -24,13 +24,18 @@ pub struct Sender {
     pub fleet: Option<String>,
 }
 
-/// Why a request is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a request is not served. The reason goes into a metric's label.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// 401: no token, or one that is not good (any more). The reason goes into a metric's label.
+    /// 401: no token, or one that is not good (any more).
     Unauthenticated(&'static str),
-    /// 403: a good token of somebody who is no runner.
-    Forbidden(&'static str),
+    /// 403: a good token of somebody else than who is to come here.
+    Forbidden {
+        /// The reason.
+        why: &'static str,
+        /// Who that is, where the token proves it: for the log.
+        who: Option<String>,
+    },
     /// 503: it could not be found out now.
     Unavailable(&'static str),
 }
@@ -46,6 +51,22 @@ pub enum Auth {
     Kubernetes(Box<Kubernetes>),
     /// Keys that are known beforehand.
     Jwks(Jwks),
+}
+
+impl Refusal {
+    /// That of who is proven to be this one.
+    #[must_use]
+    pub fn forbidden(why: &'static str, who: String) -> Self {
+        Self::Forbidden { why, who: Some(who).filter(|who| !who.is_empty()) }
+    }
+
+    /// The reason.
+    #[must_use]
+    pub const fn why(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated(why) | Self::Forbidden { why, .. } | Self::Unavailable(why) => why,
+        }
+    }
 }
 
 impl Auth {

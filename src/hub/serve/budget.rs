@@ -62,6 +62,18 @@ impl Held {
         }
         Ok(())
     }
+
+    /// Gives back what is beyond so many.
+    pub fn keep(&mut self, bytes: usize) {
+        let beyond = self.bytes().saturating_sub(bytes);
+        drop(self.permit.as_mut().and_then(|permit| permit.split(beyond)));
+    }
+
+    /// How many it holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +88,11 @@ mod tests {
         assert_eq!(budget.held(), 10);
         assert_eq!(other.more(1), Err(Spent));
         assert_eq!(other.more(usize::MAX), Err(Spent));
+        one.keep(7);
+        assert_eq!((budget.held(), other.more(3)), (7, Ok(())));
+        one.keep(100);
+        assert_eq!((one.bytes(), other.bytes()), (7, 3));
         drop(one);
-        assert_eq!((budget.held(), other.more(10)), (0, Ok(())));
+        assert_eq!((budget.held(), other.more(7)), (3, Ok(())));
     }
 }

@@ -11,16 +11,19 @@ use super::out::loki;
 use super::pages::FLEET_PATH;
 use super::runners::Pace;
 use super::tail;
-use crate::line::field::{RUNNER_ENV, Unit};
+use super::tls::TlsFiles;
+use crate::hub::named::NamedFile;
 
 mod environment;
 mod loki_args;
 mod senders;
 mod tail_args;
+mod values;
 
 use loki_args::LokiArgs;
 use senders::SenderArgs;
 use tail_args::TailArgs;
+use values::{parse_bytes, parse_env, parse_path, parse_queue_bytes, parse_time};
 
 pub use environment::{Environment, environment};
 pub use senders::AuthMode;
@@ -62,6 +65,9 @@ pub struct Args {
     /// Show /fleet and /runners/ID to everybody [default: to who may send lines]
     #[arg(long)]
     open_pages: bool,
+    /// Show /fleet and /runners/ID to these tokens alone, which send no lines: a file as that of --auth tokens
+    #[arg(long, value_name = "FILE", conflicts_with = "open_pages")]
+    page_tokens_file: Option<PathBuf>,
     #[command(flatten)]
     loki: LokiArgs,
     #[command(flatten)]
@@ -108,11 +114,13 @@ pub struct Config {
     /// The ways out, at least one.
     pub outs: Vec<OutMode>,
     /// What guests cannot know of their fleets.
-    pub fleet_file: Option<PathBuf>,
+    pub fleet_file: Option<NamedFile>,
     /// Where else lines of runners are.
     pub tail: Option<tail::Settings>,
     /// Its pages are for everybody.
     pub has_open_pages: bool,
+    /// Who may look at them, where not everybody may who sends.
+    pub readers: Option<NamedFile>,
     /// Whom the hub itself trusts, in place of the system's roots.
     pub ca_file: Option<PathBuf>,
     /// Certificate and key.
@@ -136,15 +144,6 @@ pub enum OutMode {
     Dir(PathBuf, Caps),
     /// Loki.
     Loki(Box<loki::Settings>),
-}
-
-/// Certificate and key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, PEM.
-    pub cert: PathBuf,
-    /// The key, PEM.
-    pub key: PathBuf,
 }
 
 /// Settings that do not go together, or one of the environment that is not of its form.
@@ -184,11 +183,15 @@ impl Config {
             auth,
             env: args.env,
             outs: stdout.into_iter().chain(dir).chain(loki).collect(),
-            fleet_file: args.fleet_file,
+            fleet_file: args.fleet_file.map(|path| NamedFile::new("--fleet-file", path)),
             tail: args.tail.settings()?,
             has_open_pages: args.open_pages,
+            readers: args.page_tokens_file.map(|path| NamedFile::new("--page-tokens-file", path)),
             ca_file: args.ca_file,
-            tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
+            tls: args.tls_cert.zip(args.tls_key).map(|(cert, key)| TlsFiles {
+                cert: NamedFile::new("--tls-cert", cert),
+                key: NamedFile::new("--tls-key", key),
+            }),
             max_connections: args.max_connections,
             max_queue_bytes: args.max_queue_bytes,
             pace: Pace { a_second: args.runner_rate, burst: args.runner_burst },
@@ -197,52 +200,10 @@ impl Config {
     }
 }
 
-fn parse_path(text: &str) -> Result<String, String> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
-    if text.starts_with('/') && is_plain { Ok(text.to_owned()) } else { Err("a path begins with /".to_owned()) }
-}
-
-fn parse_env(text: &str) -> Result<String, String> {
-    match RUNNER_ENV.unit {
-        // A longer one would be cut in the line.
-        Unit::Text(cap) if text.len() > cap => Err(format!("longer than {cap} bytes")),
-        _ => Ok(text.to_owned()),
-    }
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| error.to_string())
-}
-
-fn parse_queue_bytes(text: &str) -> Result<u32, String> {
-    let bytes = u32::try_from(parse_bytes(text)?).map_err(|_| "less than 4 GiB".to_owned())?;
-    if bytes < 4 * 1024 * 1024 { Err("4 MiB or more: a request holds up to 2 MiB".to_owned()) } else { Ok(bytes) }
-}
-
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
-    let factor: u64 = match unit {
-        "" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return Err("a number of bytes, or of KiB, MiB, GiB or TiB".to_owned()),
-    };
-    number
-        .parse()
-        .ok()
-        .and_then(|number: u64| number.checked_mul(factor))
-        .ok_or_else(|| "not a number of bytes".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{Args as _, Command, FromArgMatches as _};
 
-    use super::super::auth::kubernetes::Cluster;
-    use super::super::auth::naming::{FleetFrom, NameFrom, Namespaces, Naming};
     use super::*;
 
     pub(super) fn config(words: &[&str]) -> Result<Config, String> {
@@ -292,88 +253,9 @@ mod tests {
             &["--auth", "none", "--max-connections", "0"],
             &["--auth", "none", "--max-queue-bytes", "1KiB"],
             &["--auth", "none", "--env", &"e".repeat(65)],
+            &["--auth", "none", "--open-pages", "--page-tokens-file", "f"],
         ] {
             assert!(config(words).is_err(), "{words:?}");
-        }
-    }
-
-    #[test]
-    fn a_token_is_checked_with_what_it_takes() {
-        let auth = |words: &[&str]| config(words).map(|config| config.auth);
-        let kubernetes = &["--auth", "kubernetes", "--audience", "vitals"];
-        let all = &["--namespace", "*"];
-        let AuthMode::Kubernetes(settings) = auth(&[&kubernetes[..], all].concat()).unwrap() else { panic!() };
-        let naming = Naming { namespaces: Namespaces::All, name_from: NameFrom::Pod, fleet_from: FleetFrom::Nothing };
-        assert_eq!((settings.cluster, settings.naming), (Cluster::Own, naming));
-        let more =
-            ["--kubeconfig", "k", "--namespace", "a,b", "--name-from", "service-account", "--fleet-label", "x/y"];
-        let AuthMode::Kubernetes(settings) = auth(&[&kubernetes[..], &more].concat()).unwrap() else { panic!() };
-        assert_eq!(settings.cluster, Cluster::Kubeconfig("k".into()));
-        assert_eq!(
-            (settings.naming.namespaces, settings.naming.name_from),
-            (Namespaces::Of(vec!["a".to_owned(), "b".to_owned()]), NameFrom::ServiceAccount)
-        );
-        assert_eq!(settings.naming.fleet_from, FleetFrom::Label("x/y".to_owned()));
-        let jwks = &["--auth", "jwks=https://issuer/keys", "--issuer", "https://issuer", "--audience", "vitals"];
-        let jwks = &[&jwks[..], &["--namespace", "n"]].concat();
-        let AuthMode::Jwks(settings) = auth(&[&jwks[..], &["--fleet-pattern", "(.+)-x"]].concat()).unwrap() else {
-            panic!()
-        };
-        assert_eq!(
-            (settings.expected.issuer.as_str(), settings.expected.audience.as_str()),
-            ("https://issuer", "vitals")
-        );
-        for (words, says) in [
-            (&["--auth", "kubernetes"][..], "--audience"),
-            (&["--auth", "kubernetes", "--audience", ""], "--audience"),
-            (&["--auth", "kubernetes", "--audience", "a"], "--namespace"),
-            (&["--auth", "kubernetes", "--audience", "a", "--namespace", ""], "--namespace"),
-            (&["--auth", "kubernetes", "--audience", "a", "--namespace", "a,*"], "'*' is all"),
-            (&["--auth", "kubernetes", "--audience", "a", "--namespace", "runners-*"], "\"runners-*\""),
-            (&["--auth", "jwks=f", "--issuer", "i", "--audience", "a"], "--namespace"),
-            (&["--auth", "jwks=f", "--audience", "a"], "--issuer"),
-            (&["--auth", "jwks=f", "--issuer", "i"], "--audience"),
-            (&["--auth", "jwks=http://issuer/keys", "--issuer", "i", "--audience", "a"], "https"),
-            (&["--auth", "jwks=f", "--issuer", "i", "--audience", "a", "--fleet-label", "l"], "--fleet-label"),
-            (&["--auth", "kubernetes", "--audience", "a", "--issuer", "i"], "--issuer"),
-            (&["--auth", "kubernetes", "--audience", "a", "--fleet-pattern", "x"], "group"),
-            (
-                &["--auth", "kubernetes", "--audience", "a", "--fleet-pattern", "(x)", "--fleet-label", "l"],
-                "--fleet-label",
-            ),
-            (&["--auth", "none", "--audience", "a"], "--audience"),
-            (&["--auth", "tokens=f", "--namespace", "n"], "--namespace"),
-            (&["--auth", "jwks="], "jwks=FILE"),
-            (&["--auth", "jwks=https://user:secret@issuer", "--issuer", "i", "--audience", "a"], "credentials"),
-        ] {
-            let error = config(words).unwrap_err();
-            assert!(error.contains(says) && !error.contains("secret"), "{words:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn loki_is_a_way_out_like_any_other() {
-        let outs =
-            |words: &[&str]| config(&[&["--auth", "none", "--env", "e"], words].concat()).map(|config| config.outs);
-        let loki = ["--loki", "http://loki:3100", "--loki-label", "os=macos,team=a", "--loki-tenant", "t"];
-        let [OutMode::Loki(settings)] = &outs(&loki).unwrap()[..] else { panic!("nothing else") };
-        let labels = [("os", "macos"), ("team", "a")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(
-            (settings.env.as_deref(), &settings.labels[..], settings.tenant.as_deref()),
-            (Some("e"), &labels[..], Some("t"))
-        );
-        let all = outs(&["--loki", "https://loki", "--stdout", "--dir", "d", "--loki-basic-auth-file", "f"]).unwrap();
-        assert!(matches!(&all[..], [OutMode::Stdout, OutMode::Dir(..), OutMode::Loki(_)]), "{all:?}");
-        for words in [
-            &["--loki", "loki:3100"][..],
-            &["--loki", "https://user:secret@loki"],
-            &["--loki", "https://loki", "--loki-label", "os"],
-            &["--loki", "https://loki", "--loki-token-file", "a", "--loki-basic-auth-file", "b"],
-            &["--loki-tenant", "t"],
-            &["--loki-label", "os=x"],
-        ] {
-            let error = outs(words).unwrap_err();
-            assert!(!error.contains("secret"), "{error}");
         }
     }
 

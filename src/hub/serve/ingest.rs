@@ -6,13 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::Hub;
 use super::auth::{Refusal, Sender};
 use super::budget::Held;
+use super::door::{self, Wants};
 use super::metrics::LineResult;
 use super::runners::{TooMuch, Turn};
 use super::ways::BroughtOut;
@@ -37,6 +38,12 @@ const OUT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// When to come again, where nothing better is known.
 const COME_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is said to who sends a body that is too large.
+const TOO_LARGE: &str = "more than 256 KiB: send it in halves";
+
+/// What is said to who sends too many lines.
+const TOO_MUCH: &str = "this runner sends too much";
 
 /// What a request is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,57 +86,53 @@ pub async fn post(
 
 async fn serve(hub: &Arc<Hub>, from: IpAddr, request: Request) -> Result<Answer, Answer> {
     let (head, body) = request.into_parts();
-    let told = admitted(hub, from, &head.headers).await;
+    let told = door::let_in(hub, from, &head.headers, Wants::Send).await;
+    let encoding = body::encoding(&head.headers);
     // Its values are pieces of the connection's buffer, which takes a second one while they are held.
     drop(head);
-    let (sender, encoding) = match told {
-        Ok(admitted) => admitted,
+    let sender = match told {
+        Ok(sender) => Arc::new(sender),
         Err(refusal) => {
             body::discard(body, DISCARD_PATIENCE).await;
-            return Err(refusal);
+            return Err(Answer::Refused(refusal));
         }
     };
+    take(hub, &sender, encoding, body).await.inspect_err(|answer| {
+        if let Some(refusal) = answer.refusal() {
+            hub.refusals.request(from, &sender.name, refusal, hub.clock());
+        }
+    })
+}
+
+/// Takes a body of a sender who is let in.
+async fn take(
+    hub: &Arc<Hub>,
+    sender: &Arc<Sender>,
+    encoding: Result<Encoding, BodyError>,
+    body: Body,
+) -> Result<Answer, Answer> {
     let now = hub.clock();
-    let turn = match hub.runners.of(&sender, now).turn(hub.pace, now) {
-        Ok(turn) => turn,
-        Err(too_much) => {
+    let may = encoding.map_err(Answer::Body).and_then(|encoding| {
+        let turn = hub.runners.of(sender, now).turn(hub.pace, now).map_err(Answer::TooMuch)?;
+        Ok((encoding, turn))
+    });
+    let (encoding, turn) = match may {
+        Ok(may) => may,
+        Err(answer) => {
             body::discard(body, DISCARD_PATIENCE).await;
-            return Err(Answer::TooMuch(too_much));
+            return Err(answer);
         }
     };
     let mut held = hub.budget.hold();
     let packed = body::read(body, BODY_PATIENCE, &mut held).await.map_err(Answer::Body)?;
-    let before = packed.len();
-    let bytes = body::unpacked(packed, encoding).map_err(Answer::Body)?;
+    let bytes = body::unpacked(packed, encoding, &mut held).map_err(Answer::Body)?;
     let sorted = Sorted::of(&bytes, &hub.origin(sender));
     drop(bytes);
     // The body itself is gone: what stays is its lines.
-    held.more(sorted.bytes().saturating_sub(before)).map_err(|spent| Answer::Body(spent.into()))?;
+    let lines = sorted.bytes();
+    held.more(lines.saturating_sub(held.bytes())).map_err(|spent| Answer::Body(spent.into()))?;
+    held.keep(lines);
     place(hub, turn, sorted, held).await
-}
-
-/// What the head of a request says: who sends it, and how its body is packed.
-async fn admitted(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<(Sender, Encoding), Answer> {
-    let sender = authenticated(hub, from, headers).await.map_err(Answer::Refused)?;
-    Ok((sender, body::encoding(headers).map_err(Answer::Body)?))
-}
-
-/// Who sends, told in metrics and, where he is not let in, in the log.
-pub(super) async fn authenticated(hub: &Hub, from: IpAddr, headers: &HeaderMap) -> Result<Sender, Refusal> {
-    let token = headers.get(AUTHORIZATION).and_then(bearer);
-    let told = hub.auth.sender(token, from, SystemTime::now()).await;
-    hub.metrics.auth(match &told {
-        Ok(_) => "accepted",
-        Err(Refusal::Unauthenticated(why) | Refusal::Forbidden(why) | Refusal::Unavailable(why)) => why,
-    });
-    told.inspect_err(|refusal| hub.refusals.tell(from, *refusal, hub.clock()))
-}
-
-/// RFC 6750, section 2.1; the scheme in any case.
-fn bearer(value: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Brings lines out in a task of its own: it goes on when the request gives up, or nobody would know what is out.
@@ -173,9 +176,9 @@ async fn bring_out(hub: Arc<Hub>, turn: Turn, lines: sort::Good, held: Held) -> 
 }
 
 impl Hub {
-    fn origin(&self, sender: Sender) -> Origin {
-        let identity = Identity::new(&sender, self.env.as_deref());
-        Origin { sender: Arc::new(sender), identity, received_at: SystemTime::now() }
+    fn origin(&self, sender: &Arc<Sender>) -> Origin {
+        let identity = Identity::new(sender, self.env.as_deref());
+        Origin { sender: Arc::clone(sender), identity, received_at: SystemTime::now() }
     }
 }
 
@@ -190,22 +193,34 @@ impl Answer {
                 let challenge = HeaderValue::from_static("Bearer");
                 (Code::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)], format!("{why}\n")).into_response()
             }
-            Self::Refused(Refusal::Forbidden(why)) => (Code::FORBIDDEN, format!("{why}\n")).into_response(),
+            Self::Refused(Refusal::Forbidden { why, .. }) => (Code::FORBIDDEN, format!("{why}\n")).into_response(),
             Self::Refused(Refusal::Unavailable(why)) => later(Code::SERVICE_UNAVAILABLE, COME_AGAIN, why),
             Self::Body(BodyError::Unsupported(why)) => {
                 let known = HeaderValue::from_static("gzip");
                 (Code::UNSUPPORTED_MEDIA_TYPE, [(ACCEPT_ENCODING, known)], format!("{why}\n")).into_response()
             }
-            Self::Body(BodyError::TooLarge) => {
-                (Code::PAYLOAD_TOO_LARGE, "more than 256 KiB: send it in halves\n").into_response()
-            }
+            Self::Body(BodyError::TooLarge) => (Code::PAYLOAD_TOO_LARGE, format!("{TOO_LARGE}\n")).into_response(),
             Self::Body(BodyError::TooSlow) => {
                 (Code::REQUEST_TIMEOUT, [(CONNECTION, HeaderValue::from_static("close"))]).into_response()
             }
             Self::Body(BodyError::Busy) => later(Code::SERVICE_UNAVAILABLE, COME_AGAIN, "busy"),
             Self::Body(BodyError::Broken(why)) => some(0, &[Bad { line: 0, error: why.to_owned() }], 0),
-            Self::TooMuch(TooMuch { wait }) => later(Code::TOO_MANY_REQUESTS, wait, "this runner sends too much"),
+            Self::TooMuch(TooMuch { wait }) => later(Code::TOO_MANY_REQUESTS, wait, TOO_MUCH),
             Self::Stuck => later(Code::SERVICE_UNAVAILABLE, COME_AGAIN, "a way out is stuck"),
+        }
+    }
+
+    /// Why nothing of a request was taken, and its status: where the request is to blame, or what is held for all. A way out tells of
+    /// itself.
+    fn refusal(&self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::AllOut | Self::Some { .. } | Self::Refused(_) | Self::Stuck => None,
+            Self::Body(BodyError::Unsupported(why)) => Some((415, why)),
+            Self::Body(BodyError::TooLarge) => Some((413, TOO_LARGE)),
+            Self::Body(BodyError::TooSlow) => Some((408, "the body did not come in time")),
+            Self::Body(BodyError::Busy) => Some((503, "the memory for requests is spent")),
+            Self::Body(BodyError::Broken(why)) => Some((400, why)),
+            Self::TooMuch(_) => Some((429, TOO_MUCH)),
         }
     }
 }
@@ -238,20 +253,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_taken_from_its_header() {
-        for (value, token) in [
-            ("Bearer abc", Some("abc")),
-            ("bearer  a.b-c ", Some("a.b-c")),
-            ("Bearer", None),
-            ("Bearer ", None),
-            ("Basic abc", None),
-            ("abc", None),
-        ] {
-            assert_eq!(bearer(&HeaderValue::from_static(value)), token, "{value}");
-        }
-    }
-
-    #[test]
     fn an_answer_has_its_status_and_says_when_to_come_again() {
         let bad = || vec![Bad { line: 3, error: "x".to_owned() }];
         let retry = |answer: Answer| {
@@ -263,7 +264,7 @@ mod tests {
             (Answer::AllOut, 204, None),
             (Answer::Some { taken: 1, bad: bad(), more_bad: 0 }, 400, None),
             (Answer::Refused(Refusal::Unauthenticated("no_token")), 401, None),
-            (Answer::Refused(Refusal::Forbidden("x")), 403, None),
+            (Answer::Refused(Refusal::Forbidden { why: "x", who: None }), 403, None),
             (Answer::Refused(Refusal::Unavailable("x")), 503, Some("1")),
             (Answer::Body(BodyError::Unsupported("x")), 415, None),
             (Answer::Body(BodyError::TooLarge), 413, None),
@@ -274,6 +275,8 @@ mod tests {
             (Answer::Stuck, 503, Some("1")),
         ];
         for (answer, status, after) in cases {
+            let told = answer.refusal().map(|(status, _)| status);
+            assert!(told.is_none_or(|told| told == status), "{answer:?} {told:?}");
             assert_eq!(retry(answer.clone()), (status, after.map(str::to_owned)), "{answer:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! `GET /fleet`, what fleets are now, and `GET /runners/ID`, what `diagnose` says of one: for who may write too, or for everybody.
+//! `GET /fleet`, what fleets are now, and `GET /runners/ID`, what `diagnose` says of one: for readers, for who may write, or for
+//! everybody.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::hub::trail::loki::Question;
 use crate::hub::trail::loki::question::{of_runner, since_1970_ns};
 
 use super::Hub;
+use super::door::{self, Wants};
 use super::ingest::{self, Answer};
 use super::out::dir;
 use super::tail;
@@ -150,12 +152,12 @@ fn report(pages: &Pages, runner: &str, now: SystemTime) -> std::io::Result<(Repo
     Ok((reported, report))
 }
 
-/// Whoever may write may look, unless everybody may.
+/// Readers may look, or whoever may write, unless everybody may.
 async fn let_in(hub: &Hub, from: SocketAddr, headers: &HeaderMap) -> Result<(), Response> {
     if hub.pages.is_open {
         return Ok(());
     }
-    let told = ingest::authenticated(hub, from.ip(), headers).await;
+    let told = door::let_in(hub, from.ip(), headers, Wants::Look).await;
     told.map(drop).map_err(|refusal| Answer::Refused(refusal).into_response())
 }
 

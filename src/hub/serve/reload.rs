@@ -1,18 +1,38 @@
-//! Looks whether files have changed. By what stands in them: a mounted secret changes by a link, and a clock can be coarse.
+//! Takes what changes in the files that settings name, while it runs. By what stands in them: a mounted secret changes by a
+//! link, and a clock can be coarse.
 
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::Hub;
+use super::auth::Auth;
+use super::config::{AuthMode, Config};
+use super::metrics::Metrics;
+use super::start;
+use super::tls::Tls;
+use crate::hub::named::NamedFile;
+
 /// How often files are looked at.
 pub const EVERY: Duration = Duration::from_secs(1);
+
+/// Files that belong together, and who takes what changes in them.
+pub(super) struct Watch {
+    /// What they are in metrics and in the log.
+    what: &'static str,
+    watched: Watched,
+    take: Box<Take>,
+}
+
+/// Takes what stands in files now, in their order; an error names the file.
+type Take = dyn Fn(&[Vec<u8>]) -> Result<(), String> + Send;
 
 /// Files that belong together.
 #[derive(Debug)]
 pub struct Watched {
-    paths: Vec<PathBuf>,
+    files: Vec<NamedFile>,
     seen: Option<[u8; 32]>,
     has_failed: bool,
 }
@@ -28,16 +48,93 @@ pub enum Look {
     Unreadable(io::Error),
 }
 
+/// All files that are read again when they change.
+pub(super) fn watches(config: &Config, hub: &Arc<Hub>, tls: Option<Arc<Tls>>) -> Vec<Watch> {
+    let mut watches = Vec::new();
+    if let (Some(files), Some(tls)) = (config.tls.clone(), tls) {
+        let both = vec![files.cert.clone(), files.key.clone()];
+        watches.push(Watch::new("tls", both, move |contents| start::take_tls(&tls, &files, contents)));
+    }
+    if let Some(file) = config.fleet_file.clone() {
+        let (of, name) = (Arc::clone(hub), file.clone());
+        watches.push(Watch::new("fleets", vec![file], move |contents| start::take_fleets(&of.fleets, &name, contents)));
+    }
+    if let AuthMode::Tokens(file) = config.auth.clone() {
+        let (of, name) = (Arc::clone(hub), file.clone());
+        watches.push(Watch::new("tokens", vec![file], move |contents| match &of.auth {
+            Auth::Tokens(tokens) => start::take_tokens(tokens, &name, contents),
+            _ => Ok(()),
+        }));
+    }
+    if let Some(file) = config.readers.clone() {
+        let (of, name) = (Arc::clone(hub), file.clone());
+        watches.push(Watch::new("page_tokens", vec![file], move |contents| match &of.readers {
+            Some(readers) => start::take_tokens(readers, &name, contents),
+            None => Ok(()),
+        }));
+    }
+    watches
+}
+
+impl Watch {
+    fn new(
+        what: &'static str,
+        files: Vec<NamedFile>,
+        take: impl Fn(&[Vec<u8>]) -> Result<(), String> + Send + 'static,
+    ) -> Self {
+        Self { what, watched: Watched::new(files), take: Box::new(take) }
+    }
+
+    /// What changed is taken, or told: then what was there before stays.
+    pub(super) async fn run(self, metrics: Arc<Metrics>) {
+        let Self { what, mut watched, take } = self;
+        // The first look finds what the start has read, or what came since.
+        let mut is_first = true;
+        loop {
+            let found;
+            (watched, found) = match tokio::task::spawn_blocking(move || look(watched)).await {
+                Ok(both) => both,
+                Err(_) => return,
+            };
+            match found {
+                Look::Same => {}
+                Look::Unreadable(error) => {
+                    metrics.reload(what, "failed");
+                    tracing::error!(file = what, %error, "cannot be read: what was there before stays");
+                }
+                Look::Changed(contents) => match take(&contents) {
+                    Ok(()) if is_first => {}
+                    Ok(()) => {
+                        metrics.reload(what, "taken");
+                        tracing::info!(file = what, "taken");
+                    }
+                    Err(error) => {
+                        metrics.reload(what, "failed");
+                        tracing::error!(file = what, error, "not taken: what was there before stays");
+                    }
+                },
+            }
+            is_first = false;
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+}
+
+fn look(mut watched: Watched) -> (Watched, Look) {
+    let found = watched.look();
+    (watched, found)
+}
+
 impl Watched {
     /// Nothing was seen of these files yet.
     #[must_use]
-    pub fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths, seen: None, has_failed: false }
+    pub fn new(files: Vec<NamedFile>) -> Self {
+        Self { files, seen: None, has_failed: false }
     }
 
     /// Reads the files; they may be half written, so what is wrong with them may be right at the next look.
     pub fn look(&mut self) -> Look {
-        let read: io::Result<Vec<Vec<u8>>> = self.paths.iter().map(read_named).collect();
+        let read: io::Result<Vec<Vec<u8>>> = self.files.iter().map(NamedFile::read).collect();
         match read {
             Err(_) if self.has_failed => Look::Same,
             Err(error) => {
@@ -61,10 +158,6 @@ impl Watched {
     }
 }
 
-fn read_named(path: &PathBuf) -> io::Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,8 +166,9 @@ mod tests {
     fn a_change_is_seen_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let mut watched = Watched::new(vec![path.clone()]);
-        assert!(matches!(watched.look(), Look::Unreadable(error) if error.to_string().contains("a: ")));
+        let mut watched = Watched::new(vec![NamedFile::new("--tls-key", path.clone())]);
+        let says = format!("--tls-key {}: No such file", path.display());
+        assert!(matches!(watched.look(), Look::Unreadable(error) if error.to_string().starts_with(&says)));
         assert!(matches!(watched.look(), Look::Same));
         for content in ["1", "2", "1"] {
             std::fs::write(&path, content).unwrap();

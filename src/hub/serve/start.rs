@@ -26,10 +26,11 @@ use super::out::stdout::Stdout;
 use super::pages::Pages;
 use super::refusals::Refusals;
 use super::runners::Runners;
-use super::tls::{self, Tls};
+use super::tls::{Tls, TlsFiles};
 use super::ways::Ways;
 use super::{Hub, ServeError, Side};
 use crate::hub::fleet::file::FleetFile;
+use crate::hub::named::NamedFile;
 use crate::hub::trail;
 use crate::net;
 use crate::net::client::Matcher;
@@ -72,27 +73,27 @@ fn left_for_guests(wanted: u32, open_files: u64) -> Option<u32> {
 pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>), ServeError> {
     let fleets = match &config.fleet_file {
         None => FleetFile::default(),
-        Some(path) => FleetFile::read(path).map_err(|error| ServeError::Setting(format!("--fleet-file {error}")))?,
+        Some(file) => fleets(file, &read(file)?).map_err(ServeError::Setting)?,
     };
     let fleets = Arc::new(Fleets::new(fleets, SystemTime::now()));
     let metrics = Arc::new(Metrics::of(Arc::clone(&fleets)));
     let tls = match &config.tls {
         None => None,
         Some(files) => {
-            let made = tls::config(&read(&files.cert)?, &read(&files.key)?);
-            let named = |error| ServeError::Setting(format!("{}: {error}", files.cert.display()));
-            Some(Arc::new(Tls::new(made.map_err(named)?)))
+            let made = files.config(&read(&files.cert)?, &read(&files.key)?);
+            Some(Arc::new(Tls::new(made.map_err(ServeError::Setting)?)))
         }
     };
-    let trust = Arc::new(net::tls::Tls::new(config.ca_file.clone()));
+    let trust = trust(config.ca_file.as_deref())?;
     let outs =
         config.outs.iter().map(|out| way_out(out, &metrics, &trust)).collect::<Result<Vec<Out>, ServeError>>()?;
-    for out in &config.outs {
-        let OutMode::Loki(settings) = out else { continue };
-        let Some(credentials) = &settings.credentials else { continue };
-        let named = |error| ServeError::Setting(format!("{}: {error}", credentials.path().display()));
-        // For the error only: each push reads it anew.
-        credentials.header().await.map_err(named)?;
+    let pushed = config.outs.iter().filter_map(|out| match out {
+        OutMode::Loki(settings) => settings.credentials.as_ref(),
+        _ => None,
+    });
+    for credentials in pushed.chain(config.tail.iter().filter_map(|tail| tail.credentials.as_ref())) {
+        // For the error only: each request reads it anew.
+        credentials.header().await.map_err(|error| ServeError::Setting(error.to_string()))?;
     }
     let dir = config.outs.iter().find_map(|out| match out {
         OutMode::Dir(dir, _) => Some(dir.clone()),
@@ -100,6 +101,7 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
     });
     let hub = Hub {
         auth: auth(&config.auth, &trust).await?,
+        readers: config.readers.as_ref().map(readers).transpose()?,
         env: config.env.clone(),
         runners: Runners::new(config.pace),
         pace: config.pace,
@@ -141,12 +143,12 @@ pub(super) async fn side_port(config: &Config, hub: &Arc<Hub>) -> Result<Option<
 }
 
 /// Takes a changed tokens file.
-pub(super) fn take_tokens(auth: &Auth, contents: &[Vec<u8>]) -> Result<(), String> {
-    let (Auth::Tokens(tokens), [content]) = (auth, contents) else { return Ok(()) };
-    let table = table(content)?;
+pub(super) fn take_tokens(tokens: &Tokens, file: &NamedFile, contents: &[Vec<u8>]) -> Result<(), String> {
+    let [content] = contents else { return Ok(()) };
+    let table = table(file, content)?;
     // Who writes a file anew often empties it first.
     if table.count() == 0 && tokens.count() > 0 {
-        return Err("no token in it any more".to_owned());
+        return Err(format!("{file}: no token in it any more"));
     }
     tokens.replace(table);
     Ok(())
@@ -158,31 +160,29 @@ pub(super) fn tail(settings: &trail::loki::Settings) -> Result<trail::loki::Loki
 }
 
 /// Takes a changed fleet file.
-pub(super) fn take_fleets(fleets: &Fleets, path: &Path, contents: &[Vec<u8>]) -> Result<(), String> {
+pub(super) fn take_fleets(taken: &Fleets, file: &NamedFile, contents: &[Vec<u8>]) -> Result<(), String> {
     let [content] = contents else { return Ok(()) };
-    let text = std::str::from_utf8(content).map_err(|_| "not UTF-8".to_owned())?;
-    fleets.take_file(FleetFile::parse(text, path).map_err(|error| error.to_string())?);
+    taken.take_file(fleets(file, content)?);
     Ok(())
 }
 
 /// Takes a changed certificate and key.
-pub(super) fn take_tls(tls: &Tls, contents: &[Vec<u8>]) -> Result<(), String> {
+pub(super) fn take_tls(tls: &Tls, files: &TlsFiles, contents: &[Vec<u8>]) -> Result<(), String> {
     let [chain, key] = contents else { return Ok(()) };
-    tls.replace(tls::config(chain, key)?);
+    tls.replace(files.config(chain, key)?);
     Ok(())
 }
 
 async fn auth(mode: &AuthMode, trust: &Arc<net::tls::Tls>) -> Result<Auth, ServeError> {
     match mode {
         AuthMode::None => Ok(Auth::None),
-        AuthMode::Tokens(path) => {
-            let named = |error| ServeError::Setting(format!("{}: {error}", path.display()));
-            let table = table(&read(path)?).map_err(named)?;
-            tracing::info!(tokens = table.count(), "tokens are read");
-            if table.count() == 0 {
+        AuthMode::Tokens(file) => {
+            let tokens = tokens(file)?;
+            tracing::info!(tokens = tokens.count(), "tokens are read");
+            if tokens.count() == 0 {
                 tracing::warn!("nobody is let in: there is no token yet");
             }
-            Ok(Auth::Tokens(Tokens::new(table)))
+            Ok(Auth::Tokens(tokens))
         }
         AuthMode::Kubernetes(settings) => {
             let kubernetes = Kubernetes::new(settings.clone()).await;
@@ -196,9 +196,42 @@ async fn auth(mode: &AuthMode, trust: &Arc<net::tls::Tls>) -> Result<Auth, Serve
     }
 }
 
-fn table(content: &[u8]) -> Result<Table, String> {
-    let text = std::str::from_utf8(content).map_err(|_| "not UTF-8".to_owned())?;
-    Table::parse(text).map_err(|error| error.to_string())
+/// Who may look at pages.
+fn readers(file: &NamedFile) -> Result<Tokens, ServeError> {
+    let tokens = tokens(file)?;
+    tracing::info!(tokens = tokens.count(), "tokens of readers are read");
+    if tokens.count() == 0 {
+        tracing::warn!("nobody sees a page: there is no token of a reader yet");
+    }
+    Ok(tokens)
+}
+
+fn tokens(file: &NamedFile) -> Result<Tokens, ServeError> {
+    table(file, &read(file)?).map(Tokens::new).map_err(ServeError::Setting)
+}
+
+/// What a tokens file says.
+fn table(file: &NamedFile, content: &[u8]) -> Result<Table, String> {
+    Table::parse(text(file, content)?).map_err(|error| format!("{file}: {error}"))
+}
+
+/// What the fleet file says.
+fn fleets(file: &NamedFile, content: &[u8]) -> Result<FleetFile, String> {
+    FleetFile::parse(text(file, content)?, Path::new(&file.to_string())).map_err(|error| error.to_string())
+}
+
+fn text<'a>(file: &NamedFile, content: &'a [u8]) -> Result<&'a str, String> {
+    std::str::from_utf8(content).map_err(|_| format!("{file}: not UTF-8"))
+}
+
+/// Whom the hub trusts. A file of it is read now, or the first connection would find out that it is none.
+fn trust(ca_file: Option<&Path>) -> Result<Arc<net::tls::Tls>, ServeError> {
+    let trust = net::tls::Tls::new(ca_file.map(Path::to_owned));
+    if let Some(path) = ca_file {
+        read(&NamedFile::new("--ca-file", path.to_owned()))?;
+        trust.config().map_err(|error| ServeError::Setting(format!("--ca-file {error}")))?;
+    }
+    Ok(Arc::new(trust))
 }
 
 fn way_out(mode: &OutMode, metrics: &Metrics, trust: &Arc<net::tls::Tls>) -> Result<Out, ServeError> {
@@ -210,7 +243,10 @@ fn way_out(mode: &OutMode, metrics: &Metrics, trust: &Arc<net::tls::Tls>) -> Res
             }
             Ok(Out::Stdout(Stdout::start(stdout)?))
         }
-        OutMode::Dir(dir, caps) => Ok(Out::Dir(Dir::start(dir, *caps, metrics.dir.clone())?)),
+        OutMode::Dir(dir, caps) => {
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("--dir {error}"));
+            Ok(Out::Dir(Dir::start(dir, *caps, metrics.dir.clone()).map_err(named)?))
+        }
         OutMode::Loki(settings) => {
             let (settings, trust) = (settings.as_ref().clone(), Arc::clone(trust));
             let loki = Loki::new(settings, trust, Matcher::from_env(), metrics.loki.clone());
@@ -227,8 +263,8 @@ fn was_closed(stdout: &File) -> io::Result<bool> {
     Ok(is_null && rustix::fs::fcntl_getfl(stdout)?.contains(rustix::fs::OFlags::RDWR))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ServeError> {
-    fs::read(path).map_err(|error| ServeError::Setting(format!("{}: {error}", path.display())))
+fn read(file: &NamedFile) -> Result<Vec<u8>, ServeError> {
+    file.read().map_err(|error| ServeError::Setting(error.to_string()))
 }
 
 #[cfg(test)]

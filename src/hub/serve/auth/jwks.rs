@@ -133,7 +133,7 @@ impl fmt::Display for JwksError {
         match self {
             Self::NoUrl { given, error } => write!(f, "{given}: {error}"),
             Self::Exposed(url) => write!(f, "{url}: keys that come in the clear can be anybody's: use https"),
-            Self::File { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::File { path, error } => write!(f, "--auth jwks={}: {error}", path.display()),
             Self::Empty(what) => write!(f, "tokens are only good with an {what} to expect"),
             Self::Label => f.write_str("a fleet from a Pod's label needs the API: nobody is asked with a key set"),
         }
@@ -203,7 +203,7 @@ impl Jwks {
             checked => checked,
         };
         let claims = claims.map_err(|problem| Refusal::Unauthenticated(problem.word()))?;
-        let bound = claims.bound().ok_or(Refusal::Forbidden("no_service_account"))?;
+        let bound = claims.bound().map_err(|user| Refusal::forbidden("no_service_account", user))?;
         let name = self.naming.name(&bound)?;
         let fleet = match &self.naming.fleet_from {
             FleetFrom::Pattern(pattern) => pattern.fleet(name),

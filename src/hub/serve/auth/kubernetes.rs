@@ -152,7 +152,7 @@ impl fmt::Display for KubernetesError {
         match self {
             Self::NoAudience => f.write_str("a token is only good with an audience to expect"),
             Self::NotInCluster(error) => write!(f, "not in a cluster, and no kubeconfig given: {error}"),
-            Self::Kubeconfig { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Kubeconfig { path, error } => write!(f, "--kubeconfig {}: {error}", path.display()),
         }
     }
 }
@@ -260,10 +260,12 @@ impl Kubernetes {
                 self.good.put(hash, sender.clone(), at_most(GOOD_FOR), now);
                 self.proven.put(hash, (), at_most(PROVEN_FOR), now);
             }
-            Err(refusal @ Refusal::Unavailable(_)) => self.refused.put(hash, *refusal, now + UNAVAILABLE_FOR, now),
+            Err(refusal @ Refusal::Unavailable(_)) => {
+                self.refused.put(hash, refusal.clone(), now + UNAVAILABLE_FOR, now);
+            }
             Err(refusal) => {
                 self.proven.forget(&hash);
-                self.refused.put(hash, *refusal, now + REFUSED_FOR, now);
+                self.refused.put(hash, refusal.clone(), now + REFUSED_FOR, now);
             }
         }
     }

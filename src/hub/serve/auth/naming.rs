@@ -145,6 +145,12 @@ impl Bound {
         let bound = Self { namespace: namespace.to_owned(), account: account.to_owned(), pod };
         (is_name(namespace) && is_name(account)).then_some(bound)
     }
+
+    /// Who that is, for the log: with the namespace, which it can be about.
+    fn told(&self) -> String {
+        let name = self.pod.as_ref().map_or(&self.account, |pod| &pod.name);
+        format!("{}/{name}", self.namespace)
+    }
 }
 
 impl Namespaces {
@@ -165,14 +171,14 @@ impl Naming {
     /// [`Refusal::Forbidden`] to whoever is no runner: of another namespace, or without a Pod where that gives the name.
     pub fn name<'a>(&self, bound: &'a Bound) -> Result<&'a str, Refusal> {
         if !self.namespaces.has(&bound.namespace) {
-            return Err(Refusal::Forbidden("namespace"));
+            return Err(Refusal::forbidden("namespace", bound.told()));
         }
         let name = match (self.name_from, &bound.pod) {
             (NameFrom::ServiceAccount, _) => &bound.account,
             (NameFrom::Pod, Some(pod)) => &pod.name,
-            (NameFrom::Pod, None) => return Err(Refusal::Forbidden("no_pod")),
+            (NameFrom::Pod, None) => return Err(Refusal::forbidden("no_pod", bound.told())),
         };
-        if is_name(name) { Ok(name) } else { Err(Refusal::Forbidden("name")) }
+        if is_name(name) { Ok(name) } else { Err(Refusal::forbidden("name", bound.told())) }
     }
 }
 
@@ -205,6 +211,10 @@ mod tests {
     fn bound(pod: Option<&str>) -> Bound {
         let pod = pod.map(|name| Pod { name: name.to_owned(), uid: None });
         Bound::parse("system:serviceaccount:runners:runner-sa", pod).unwrap()
+    }
+
+    fn forbidden(why: &'static str, who: &str) -> Result<&'static str, Refusal> {
+        Err(Refusal::forbidden(why, who.to_owned()))
     }
 
     #[test]
@@ -264,11 +274,11 @@ mod tests {
         for (naming, pod, name) in [
             (by(NameFrom::Pod, all()), Some("pod-1"), Ok("pod-1")),
             (by(NameFrom::Pod, of(&["x", "runners"])), Some("pod-1"), Ok("pod-1")),
-            (by(NameFrom::Pod, of(&["x", "runner"])), Some("pod-1"), Err(Refusal::Forbidden("namespace"))),
-            (by(NameFrom::Pod, of(&[])), Some("pod-1"), Err(Refusal::Forbidden("namespace"))),
-            (by(NameFrom::ServiceAccount, of(&["*"])), Some("pod-1"), Err(Refusal::Forbidden("namespace"))),
-            (by(NameFrom::Pod, all()), None, Err(Refusal::Forbidden("no_pod"))),
-            (by(NameFrom::Pod, all()), Some("a b"), Err(Refusal::Forbidden("name"))),
+            (by(NameFrom::Pod, of(&["x", "runner"])), Some("pod-1"), forbidden("namespace", "runners/pod-1")),
+            (by(NameFrom::Pod, of(&[])), Some("pod-1"), forbidden("namespace", "runners/pod-1")),
+            (by(NameFrom::ServiceAccount, of(&["*"])), Some("pod-1"), forbidden("namespace", "runners/pod-1")),
+            (by(NameFrom::Pod, all()), None, forbidden("no_pod", "runners/runner-sa")),
+            (by(NameFrom::Pod, all()), Some("a b"), forbidden("name", "runners/a b")),
             (by(NameFrom::ServiceAccount, all()), Some("pod-1"), Ok("runner-sa")),
             (by(NameFrom::ServiceAccount, of(&["runners"])), None, Ok("runner-sa")),
         ] {
@@ -306,7 +316,7 @@ mod tests {
             assert!(!is_name(name), "{name:?}");
             let naming =
                 Naming { namespaces: Namespaces::All, name_from: NameFrom::Pod, fleet_from: FleetFrom::Nothing };
-            assert_eq!(naming.name(&bound(Some(name))), Err(Refusal::Forbidden("name")), "{name:?}");
+            assert_eq!(naming.name(&bound(Some(name))), forbidden("name", &format!("runners/{name}")), "{name:?}");
         }
         for (name, is) in [("runners", true), ("a-1", true), ("a.b", false), ("*", false), ("", false)] {
             assert_eq!(is_namespace(name), is, "{name}");

@@ -1,4 +1,4 @@
-//! A file of hashed tokens: `sha256:<hex> <runner> [<fleet>]` a line, `#` begins a comment.
+//! A file of hashed tokens: `sha256:<hex> <name> [<fleet>]` a line, `#` begins a comment. The name is a runner's, or a reader's.
 //!
 //! A token is looked up by a part of its hash and then compared whole in constant time. Whoever tries tokens can see at
 //! most how the hash of his own guess fares, and cannot choose that hash: nothing leads him from there to a token. A token
@@ -144,14 +144,14 @@ fn entry(line: &str) -> Result<(Digest, Sender), &'static str> {
     let mut words = line.split_ascii_whitespace();
     let hash = words.next().and_then(|word| word.strip_prefix(SCHEME)).ok_or("it does not begin with sha256:")?;
     let digest = from_hex(hash).ok_or("a SHA-256 has 64 hexadecimal digits")?;
-    let name = words.next().ok_or("the runner is missing")?;
+    let name = words.next().ok_or("the name is missing")?;
     let fleet = words.next();
     if words.next().is_some() {
-        return Err("more than a hash, a runner and a fleet");
+        return Err("more than a hash, a name and a fleet");
     }
     // A longer one would be cut in the line, and two runners could become one.
     if !fits(name, RUNNER_NAME) {
-        return Err("the runner's name is longer than 253 bytes, or has quotes or control characters");
+        return Err("the name is longer than 253 bytes, or has quotes or control characters");
     }
     if fleet.is_some_and(|fleet| !fits(fleet, RUNNER_FLEET)) {
         return Err("the fleet's name is longer than 128 bytes, or has quotes or control characters");
@@ -209,15 +209,12 @@ mod tests {
             ("secret runner", "it does not begin with sha256:"),
             ("sha256:secret runner", "a SHA-256 has 64 hexadecimal digits"),
             (&*format!("sha256:{} runner", "é".repeat(32)), "a SHA-256 has 64 hexadecimal digits"),
-            (&good, "the runner is missing"),
-            (&format!("{good} a b c"), "more than a hash, a runner and a fleet"),
-            (
-                &format!("{good} a\"b"),
-                "the runner's name is longer than 253 bytes, or has quotes or control characters",
-            ),
+            (&good, "the name is missing"),
+            (&format!("{good} a b c"), "more than a hash, a name and a fleet"),
+            (&format!("{good} a\"b"), "the name is longer than 253 bytes, or has quotes or control characters"),
             (
                 &format!("{good} {}", "r".repeat(254)),
-                "the runner's name is longer than 253 bytes, or has quotes or control characters",
+                "the name is longer than 253 bytes, or has quotes or control characters",
             ),
             (
                 &format!("{good} r {}", "f".repeat(129)),

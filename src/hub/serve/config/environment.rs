@@ -81,6 +81,7 @@ mod tests {
     use super::super::AuthMode;
     use super::super::tests::config;
     use super::*;
+    use crate::hub::named::NamedFile;
 
     #[test]
     fn the_environment_adds_what_no_flag_says() {
@@ -137,7 +138,7 @@ mod tests {
             )
         );
         let (auth, outdone) = told(&["--auth=tokens=f"]);
-        assert_eq!((auth, outdone.len()), (Ok(AuthMode::Tokens("f".into())), 3));
+        assert_eq!((auth, outdone.len()), (Ok(AuthMode::Tokens(NamedFile::new("--auth tokens=", "f".into()))), 3));
         let (auth, outdone) = told(&["--auth", "jwks=f", "--issuer", "i"]);
         assert!(matches!(auth, Ok(AuthMode::Jwks(_))), "{auth:?}");
         assert_eq!(outdone, ["FLEET_LABEL --auth"]);

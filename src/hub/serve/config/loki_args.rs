@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ConfigError;
+use crate::hub::named::NamedFile;
 use crate::hub::serve::out::loki::{Credentials, Patience, Settings};
 use crate::url::{Url, without_secrets};
 
@@ -35,13 +36,15 @@ impl LokiArgs {
         let Some(given) = self.loki else { return Ok(None) };
         let url = Url::parse(&given);
         let url = url.map_err(|error| ConfigError(format!("--loki {}: {error}", without_secrets(&given))))?;
-        let token = self.loki_token_file.map(Credentials::Bearer);
+        let token = self.loki_token_file.map(|path| Credentials::Bearer(NamedFile::new("--loki-token-file", path)));
+        let basic = self.loki_basic_auth_file;
+        let basic = basic.map(|path| Credentials::Basic(NamedFile::new("--loki-basic-auth-file", path)));
         Ok(Some(Settings {
             url,
             env,
             labels: self.loki_label,
             tenant: self.loki_tenant,
-            credentials: token.or(self.loki_basic_auth_file.map(Credentials::Basic)),
+            credentials: token.or(basic),
             patience: Patience::default(),
         }))
     }
@@ -50,4 +53,36 @@ impl LokiArgs {
 fn parse_label(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((pair.0.to_owned(), pair.1.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::OutMode;
+    use super::super::tests::config;
+
+    #[test]
+    fn loki_is_a_way_out_like_any_other() {
+        let outs =
+            |words: &[&str]| config(&[&["--auth", "none", "--env", "e"], words].concat()).map(|config| config.outs);
+        let loki = ["--loki", "http://loki:3100", "--loki-label", "os=macos,team=a", "--loki-tenant", "t"];
+        let [OutMode::Loki(settings)] = &outs(&loki).unwrap()[..] else { panic!("nothing else") };
+        let labels = [("os", "macos"), ("team", "a")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(
+            (settings.env.as_deref(), &settings.labels[..], settings.tenant.as_deref()),
+            (Some("e"), &labels[..], Some("t"))
+        );
+        let all = outs(&["--loki", "https://loki", "--stdout", "--dir", "d", "--loki-basic-auth-file", "f"]).unwrap();
+        assert!(matches!(&all[..], [OutMode::Stdout, OutMode::Dir(..), OutMode::Loki(_)]), "{all:?}");
+        for words in [
+            &["--loki", "loki:3100"][..],
+            &["--loki", "https://user:secret@loki"],
+            &["--loki", "https://loki", "--loki-label", "os"],
+            &["--loki", "https://loki", "--loki-token-file", "a", "--loki-basic-auth-file", "b"],
+            &["--loki-tenant", "t"],
+            &["--loki-label", "os=x"],
+        ] {
+            let error = outs(words).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
 }

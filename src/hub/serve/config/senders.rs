@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::ConfigError;
+use crate::hub::named::NamedFile;
 use crate::hub::serve::auth::jwks::{self, Expected, Source};
 use crate::hub::serve::auth::kubernetes::{self, Cluster};
 use crate::hub::serve::auth::naming::{FleetFrom, FleetPattern, NameFrom, Namespaces, Naming, is_namespace};
@@ -45,7 +46,7 @@ pub enum AuthMode {
     /// Not at all.
     None,
     /// By a file of hashed tokens.
-    Tokens(PathBuf),
+    Tokens(NamedFile),
     /// By asking the cluster.
     Kubernetes(kubernetes::Settings),
     /// By keys that are known beforehand.
@@ -92,7 +93,7 @@ impl SenderArgs {
         };
         match self.auth {
             Mode::None => Ok(AuthMode::None),
-            Mode::Tokens(path) => Ok(AuthMode::Tokens(path)),
+            Mode::Tokens(path) => Ok(AuthMode::Tokens(NamedFile::new("--auth tokens=", path))),
             Mode::Kubernetes => {
                 let audience = said(self.audience, "--audience")?;
                 let cluster = self.kubeconfig.map_or(Cluster::Own, Cluster::Kubeconfig);
@@ -183,5 +184,65 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
         Some(("tokens", file)) if !file.is_empty() => Ok(Mode::Tokens(file.into())),
         Some(("jwks", source)) if !source.is_empty() => Ok(Mode::Jwks(source.to_owned())),
         _ => Err("it is kubernetes, jwks=FILE-or-URL, tokens=FILE or none".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::config;
+    use super::*;
+
+    #[test]
+    fn a_token_is_checked_with_what_it_takes() {
+        let auth = |words: &[&str]| config(words).map(|config| config.auth);
+        let kubernetes = &["--auth", "kubernetes", "--audience", "vitals"];
+        let all = &["--namespace", "*"];
+        let AuthMode::Kubernetes(settings) = auth(&[&kubernetes[..], all].concat()).unwrap() else { panic!() };
+        let naming = Naming { namespaces: Namespaces::All, name_from: NameFrom::Pod, fleet_from: FleetFrom::Nothing };
+        assert_eq!((settings.cluster, settings.naming), (Cluster::Own, naming));
+        let more =
+            ["--kubeconfig", "k", "--namespace", "a,b", "--name-from", "service-account", "--fleet-label", "x/y"];
+        let AuthMode::Kubernetes(settings) = auth(&[&kubernetes[..], &more].concat()).unwrap() else { panic!() };
+        assert_eq!(settings.cluster, Cluster::Kubeconfig("k".into()));
+        assert_eq!(
+            (settings.naming.namespaces, settings.naming.name_from),
+            (Namespaces::Of(vec!["a".to_owned(), "b".to_owned()]), NameFrom::ServiceAccount)
+        );
+        assert_eq!(settings.naming.fleet_from, FleetFrom::Label("x/y".to_owned()));
+        let jwks = &["--auth", "jwks=https://issuer/keys", "--issuer", "https://issuer", "--audience", "vitals"];
+        let jwks = &[&jwks[..], &["--namespace", "n"]].concat();
+        let AuthMode::Jwks(settings) = auth(&[&jwks[..], &["--fleet-pattern", "(.+)-x"]].concat()).unwrap() else {
+            panic!()
+        };
+        assert_eq!(
+            (settings.expected.issuer.as_str(), settings.expected.audience.as_str()),
+            ("https://issuer", "vitals")
+        );
+        for (words, says) in [
+            (&["--auth", "kubernetes"][..], "--audience"),
+            (&["--auth", "kubernetes", "--audience", ""], "--audience"),
+            (&["--auth", "kubernetes", "--audience", "a"], "--namespace"),
+            (&["--auth", "kubernetes", "--audience", "a", "--namespace", ""], "--namespace"),
+            (&["--auth", "kubernetes", "--audience", "a", "--namespace", "a,*"], "'*' is all"),
+            (&["--auth", "kubernetes", "--audience", "a", "--namespace", "runners-*"], "\"runners-*\""),
+            (&["--auth", "jwks=f", "--issuer", "i", "--audience", "a"], "--namespace"),
+            (&["--auth", "jwks=f", "--audience", "a"], "--issuer"),
+            (&["--auth", "jwks=f", "--issuer", "i"], "--audience"),
+            (&["--auth", "jwks=http://issuer/keys", "--issuer", "i", "--audience", "a"], "https"),
+            (&["--auth", "jwks=f", "--issuer", "i", "--audience", "a", "--fleet-label", "l"], "--fleet-label"),
+            (&["--auth", "kubernetes", "--audience", "a", "--issuer", "i"], "--issuer"),
+            (&["--auth", "kubernetes", "--audience", "a", "--fleet-pattern", "x"], "group"),
+            (
+                &["--auth", "kubernetes", "--audience", "a", "--fleet-pattern", "(x)", "--fleet-label", "l"],
+                "--fleet-label",
+            ),
+            (&["--auth", "none", "--audience", "a"], "--audience"),
+            (&["--auth", "tokens=f", "--namespace", "n"], "--namespace"),
+            (&["--auth", "jwks="], "jwks=FILE"),
+            (&["--auth", "jwks=https://user:secret@issuer", "--issuer", "i", "--audience", "a"], "credentials"),
+        ] {
+            let error = config(words).unwrap_err();
+            assert!(error.contains(says) && !error.contains("secret"), "{words:?}: {error}");
+        }
     }
 }

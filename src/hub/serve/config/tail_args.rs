@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::ConfigError;
 use crate::hub::credentials::Credentials;
+use crate::hub::named::NamedFile;
 use crate::hub::serve::tail::Settings;
 use crate::url::{Url, without_secrets};
 
@@ -36,8 +37,11 @@ impl TailArgs {
         let (Some(given), Some(query)) = (self.tail_loki, self.tail_query) else { return Ok(None) };
         let url = Url::parse(&given);
         let url = url.map_err(|error| ConfigError(format!("--tail-loki {}: {error}", without_secrets(&given))))?;
-        let token = self.tail_loki_token_file.map(Credentials::Bearer);
-        let credentials = token.or(self.tail_loki_basic_auth_file.map(Credentials::Basic));
+        let token = self.tail_loki_token_file;
+        let token = token.map(|path| Credentials::Bearer(NamedFile::new("--tail-loki-token-file", path)));
+        let basic = self.tail_loki_basic_auth_file;
+        let basic = basic.map(|path| Credentials::Basic(NamedFile::new("--tail-loki-basic-auth-file", path)));
+        let credentials = token.or(basic);
         Ok(Some(Settings { url, query, tenant: self.tail_loki_tenant, credentials }))
     }
 }

@@ -82,8 +82,10 @@ impl Sorted {
     /// The memory that its lines hold, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let each = size_of::<(Key, Arc<Placed>)>() + size_of::<Placed>() + 2 * size_of::<usize>();
-        self.good.iter().map(|(_, placed)| each + placed.line.capacity()).sum()
+        let each = size_of::<Placed>() + 2 * size_of::<usize>();
+        let lines: usize = self.good.iter().map(|(_, placed)| each + placed.line.capacity()).sum();
+        let places = self.good.capacity() * size_of::<(Key, Arc<Placed>)>();
+        lines + places + self.events.capacity() * size_of::<usize>()
     }
 }
 
@@ -137,6 +139,15 @@ mod tests {
     fn only_the_first_broken_lines_are_named() {
         let sorted = Sorted::of("x\n".repeat(1000).as_bytes(), &origin());
         assert_eq!((sorted.bad.len(), sorted.more_bad, sorted.bad_count()), (BAD_TOLD, 1000 - BAD_TOLD, 1000));
+    }
+
+    #[test]
+    fn the_places_of_lines_are_counted_too() {
+        let sorted = Sorted::of("RUNNER_VITALS ts= run=k3x9 seq=1 event=stop\n".repeat(5).as_bytes(), &origin());
+        let lines: usize = sorted.good.iter().map(|(_, placed)| size_of::<Placed>() + placed.line.capacity()).sum();
+        let places =
+            sorted.good.capacity() * size_of::<(Key, Arc<Placed>)>() + sorted.events.capacity() * size_of::<usize>();
+        assert!(sorted.good.capacity() > 5 && sorted.bytes() >= lines + places, "{} {lines} {places}", sorted.bytes());
     }
 
     proptest! {

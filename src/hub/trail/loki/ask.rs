@@ -14,7 +14,7 @@ use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use crate::hub::credentials::Credentials;
 use crate::net::backoff::Backoff;
 use crate::net::client::{Answer, Client, ClientError, Failure, Matcher, Request};
-use crate::net::tls::Tls;
+use crate::net::tls::{RootsError, Tls};
 use crate::url::{Scheme, Url};
 
 /// The most that is held of an answer: a page of usual lines has three megabytes.
@@ -122,7 +122,10 @@ impl Asker {
         }
         let tls = Tls::new(settings.ca_file.clone());
         if url.scheme == Scheme::Https {
-            tls.config().map_err(|error| wrong(&error.to_string()))?;
+            tls.config().map_err(|error| match error {
+                RootsError::CaFile(_) => wrong(&format!("--ca-file {error}")),
+                _ => wrong(&error.to_string()),
+            })?;
         }
         let client = Client::new(url.clone(), Arc::new(tls), &settings.proxies).with_answers_of(MOST_PAGE_BYTES);
         Ok(Self { url, client, headers, credentials: settings.credentials.clone(), within: settings.within })
@@ -168,9 +171,8 @@ impl Asker {
     async fn headers(&self) -> Result<HeaderMap, LokiError> {
         let mut headers = self.headers.clone();
         if let Some(credentials) = &self.credentials {
-            let header = credentials.header().await;
-            let unread = |error: io::Error| format!("{}: {error}", credentials.path().display());
-            headers.insert(AUTHORIZATION, header.map_err(|error| self.error(Fault::Setting, unread(error)))?);
+            let header = credentials.header().await.map_err(|error| self.error(Fault::Setting, error.to_string()))?;
+            headers.insert(AUTHORIZATION, header);
         }
         Ok(headers)
     }
@@ -274,6 +276,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::hub::named::NamedFile;
 
     #[test]
     fn queries_have_a_path() {
@@ -333,7 +336,7 @@ mod tests {
         let settings = |url: &str, tenant: &str| Settings {
             url: Url::parse(url).unwrap(),
             tenant: Some(tenant.to_owned()),
-            credentials: Some(Credentials::Bearer("/no/such/file".into())),
+            credentials: Some(Credentials::Bearer(NamedFile::new("--loki-token-file", "/no/such/file".into()))),
             ca_file: Some("/no/such/file".into()),
             proxies: Matcher::from_env(),
             within: Duration::from_secs(1),
@@ -341,7 +344,7 @@ mod tests {
         for (url, tenant, says) in [
             ("http://loki.example?key=secret", "a", "use https"),
             ("http://127.0.0.1", "a\nb", "a tenant is"),
-            ("https://loki.example", "a", "/no/such/file: no certificate"),
+            ("https://loki.example", "a", "--ca-file /no/such/file: no certificate"),
         ] {
             let error = Asker::new(&settings(url, tenant)).unwrap_err();
             assert!(error.fault == Fault::Setting && error.to_string().contains(says), "{error}");

@@ -63,7 +63,7 @@ impl fmt::Display for LoadError {
 impl fmt::Display for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { path, .. } => path.display().fmt(f),
+            Self::File { path, .. } => write!(f, "--auth jwks={}", path.display()),
             Self::Url { url, .. } => url.fmt(f),
         }
     }

@@ -118,11 +118,14 @@ pub fn check(token: &str, keys: &Keys, expected: &Expected, now: SystemTime) -> 
 }
 
 impl Claims {
-    /// Which service account and which Pod it was made for; `None` when it is of somebody else.
-    #[must_use]
-    pub fn bound(self) -> Option<Bound> {
+    /// Which service account and which Pod it was made for.
+    ///
+    /// # Errors
+    /// Whose it is instead, as far as it says.
+    pub fn bound(self) -> Result<Bound, String> {
         let pod = self.kubernetes.and_then(|kubernetes| kubernetes.pod);
-        Bound::parse(&self.sub?, pod.map(|pod| Pod { name: pod.name, uid: pod.uid }))
+        let user = self.sub.unwrap_or_default();
+        Bound::parse(&user, pod.map(|pod| Pod { name: pod.name, uid: pod.uid })).ok_or(user)
     }
 }
 

@@ -88,7 +88,8 @@ pub(super) fn judge(answer: TokenReview, audience: &str) -> Result<Bound, Refusa
     }
     let user = status.user.unwrap_or_default();
     let pod = pod_of(&user);
-    Bound::parse(&user.username.unwrap_or_default(), pod).ok_or(Refusal::Forbidden("no_service_account"))
+    let name = user.username.unwrap_or_default();
+    Bound::parse(&name, pod).ok_or_else(|| Refusal::forbidden("no_service_account", name))
 }
 
 /// What the Pod of this uid has for a label, by what the API says of the Pod that has its name now.
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(judged(&status(json!(["vitals"]), &alone)), Ok(Bound { pod: None, ..bound }));
         let unauthenticated = Err(Refusal::Unauthenticated("not_authenticated"));
         let audience = Err(Refusal::Unauthenticated("audience"));
-        let nobody = Err(Refusal::Forbidden("no_service_account"));
+        let nobody = |who: &str| Err(Refusal::forbidden("no_service_account", who.to_owned()));
         for (status, refusal) in [
             (json!({}), unauthenticated.clone()),
             (json!({"authenticated": false, "user": user, "audiences": ["vitals"]}), unauthenticated.clone()),
@@ -149,8 +150,8 @@ mod tests {
             (status(json!([]), &user), audience.clone()),
             (status(json!(null), &user), audience.clone()),
             (status(json!(["vital", ""]), &user), audience),
-            (status(json!(["vitals"]), &json!({"username": "admin"})), nobody.clone()),
-            (status(json!(["vitals"]), &json!(null)), nobody),
+            (status(json!(["vitals"]), &json!({"username": "admin"})), nobody("admin")),
+            (status(json!(["vitals"]), &json!(null)), nobody("")),
         ] {
             assert_eq!(judged(&status), refusal, "{status}");
         }

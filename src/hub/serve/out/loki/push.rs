@@ -106,8 +106,7 @@ impl Pusher {
     async fn post(&mut self, body: Bytes) -> Result<Answer, String> {
         let mut headers = self.headers.clone();
         if let Some(credentials) = &self.credentials {
-            let header = credentials.header().await;
-            let header = header.map_err(|error| format!("{}: {error}", credentials.path().display()))?;
+            let header = credentials.header().await.map_err(|error| error.to_string())?;
             headers.insert(AUTHORIZATION, header);
         }
         let request = Request { method: Method::POST, headers, body };
