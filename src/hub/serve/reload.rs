@@ -29,6 +29,14 @@ pub(super) struct Watch {
 /// Takes what stands in files now, in their order; an error names the file.
 type Take = dyn Fn(&[Vec<u8>]) -> Result<(), String> + Send;
 
+/// All files that are read again when they change, as they are before the start reads them: whatever changes from then on is a change.
+pub(super) struct Files {
+    tls: Watched,
+    fleets: Watched,
+    tokens: Watched,
+    page_tokens: Watched,
+}
+
 /// Files that belong together.
 #[derive(Debug)]
 pub struct Watched {
@@ -48,28 +56,44 @@ pub enum Look {
     Unreadable(io::Error),
 }
 
-/// All files that are read again when they change.
-pub(super) fn watches(config: &Config, hub: &Arc<Hub>, tls: Option<Arc<Tls>>) -> Vec<Watch> {
+impl Files {
+    /// Those that the settings name.
+    pub(super) fn looked_at(config: &Config) -> Self {
+        let tls = config.tls.iter().flat_map(|files| [&files.cert, &files.key]);
+        let tokens = match &config.auth {
+            AuthMode::Tokens(file) => Some(file),
+            _ => None,
+        };
+        Self {
+            tls: Watched::looked_at(tls),
+            fleets: Watched::looked_at(&config.fleet_file),
+            tokens: Watched::looked_at(tokens),
+            page_tokens: Watched::looked_at(&config.readers),
+        }
+    }
+}
+
+/// Who takes what changes in them.
+pub(super) fn watches(of: Files, config: &Config, hub: &Arc<Hub>, tls: Option<Arc<Tls>>) -> Vec<Watch> {
     let mut watches = Vec::new();
     if let (Some(files), Some(tls)) = (config.tls.clone(), tls) {
-        let both = vec![files.cert.clone(), files.key.clone()];
-        watches.push(Watch::new("tls", both, move |contents| start::take_tls(&tls, &files, contents)));
+        watches.push(Watch::new("tls", of.tls, move |contents| start::take_tls(&tls, &files, contents)));
     }
     if let Some(file) = config.fleet_file.clone() {
-        let (of, name) = (Arc::clone(hub), file.clone());
-        watches.push(Watch::new("fleets", vec![file], move |contents| start::take_fleets(&of.fleets, &name, contents)));
+        let hub = Arc::clone(hub);
+        watches.push(Watch::new("fleets", of.fleets, move |contents| start::take_fleets(&hub.fleets, &file, contents)));
     }
     if let AuthMode::Tokens(file) = config.auth.clone() {
-        let (of, name) = (Arc::clone(hub), file.clone());
-        watches.push(Watch::new("tokens", vec![file], move |contents| match &of.auth {
-            Auth::Tokens(tokens) => start::take_tokens(tokens, &name, contents),
+        let hub = Arc::clone(hub);
+        watches.push(Watch::new("tokens", of.tokens, move |contents| match &hub.auth {
+            Auth::Tokens(tokens) => start::take_tokens(tokens, &file, contents),
             _ => Ok(()),
         }));
     }
     if let Some(file) = config.readers.clone() {
-        let (of, name) = (Arc::clone(hub), file.clone());
-        watches.push(Watch::new("page_tokens", vec![file], move |contents| match &of.readers {
-            Some(readers) => start::take_tokens(readers, &name, contents),
+        let hub = Arc::clone(hub);
+        watches.push(Watch::new("page_tokens", of.page_tokens, move |contents| match &hub.readers {
+            Some(readers) => start::take_tokens(readers, &file, contents),
             None => Ok(()),
         }));
     }
@@ -79,17 +103,15 @@ pub(super) fn watches(config: &Config, hub: &Arc<Hub>, tls: Option<Arc<Tls>>) ->
 impl Watch {
     fn new(
         what: &'static str,
-        files: Vec<NamedFile>,
+        watched: Watched,
         take: impl Fn(&[Vec<u8>]) -> Result<(), String> + Send + 'static,
     ) -> Self {
-        Self { what, watched: Watched::new(files), take: Box::new(take) }
+        Self { what, watched, take: Box::new(take) }
     }
 
     /// What changed is taken, or told: then what was there before stays.
     pub(super) async fn run(self, metrics: Arc<Metrics>) {
         let Self { what, mut watched, take } = self;
-        // The first look finds what the start has read, or what came since.
-        let mut is_first = true;
         loop {
             let found;
             (watched, found) = match tokio::task::spawn_blocking(move || look(watched)).await {
@@ -103,7 +125,6 @@ impl Watch {
                     tracing::error!(file = what, %error, "cannot be read: what was there before stays");
                 }
                 Look::Changed(contents) => match take(&contents) {
-                    Ok(()) if is_first => {}
                     Ok(()) => {
                         metrics.reload(what, "taken");
                         tracing::info!(file = what, "taken");
@@ -114,7 +135,6 @@ impl Watch {
                     }
                 },
             }
-            is_first = false;
             tokio::time::sleep(EVERY).await;
         }
     }
@@ -130,6 +150,13 @@ impl Watched {
     #[must_use]
     pub fn new(files: Vec<NamedFile>) -> Self {
         Self { files, seen: None, has_failed: false }
+    }
+
+    /// All of them seen as they are. What is wrong with them is for the start to say.
+    fn looked_at<'f>(files: impl IntoIterator<Item = &'f NamedFile>) -> Self {
+        let mut watched = Self::new(files.into_iter().cloned().collect());
+        watched.look();
+        watched
     }
 
     /// Reads the files; they may be half written, so what is wrong with them may be right at the next look.
@@ -175,5 +202,9 @@ mod tests {
             assert!(matches!(watched.look(), Look::Changed(now) if now == [content.as_bytes()]));
             assert!(matches!(watched.look(), Look::Same));
         }
+        let mut watched = Watched::looked_at([&NamedFile::new("--tls-key", path.clone())]);
+        assert!(matches!(watched.look(), Look::Same));
+        std::fs::write(&path, "2").unwrap();
+        assert!(matches!(watched.look(), Look::Changed(_)));
     }
 }
