@@ -3,6 +3,7 @@
 //!     cargo bench --profile release --bench fleet
 //!     cargo bench --profile release --bench fleet -- --every 60      with a sample a minute, 864,000 lines
 //!     cargo bench --profile release --bench fleet -- --lives 72      of guests that live 20 min each, for one job: 43,200 of them
+//!     cargo bench --profile release --bench fleet -- --lives 288     of guests that live 5 min each: 172,800 of them
 //!
 //! (The profile `bench` is that of guests.) The lines come from a generator on the thread that reads, so that its cost is beside and not
 //! in the bound: some 17 million, most of them samples; each runner has twenty jobs, a probe for each, and a heartbeat. With `--lives` 600

@@ -113,7 +113,7 @@ pub fn run(
     let asked = question
         .as_ref()
         .map_or(Asked::Whole, |(settings, question)| inputs::ask(settings, question, Bounds::NONE, &mut book, log));
-    let (runners, read) = book.into_runners();
+    let (runners, read) = book.into_closed();
     // That the log cannot be written is no reason to say nothing.
     let _ = inputs::tell(&read, log);
     let has_runners = !runners.is_empty();

@@ -17,6 +17,7 @@ pub mod film;
 pub mod happening;
 pub mod heard;
 mod join;
+mod kept;
 pub mod life;
 pub mod loki;
 pub mod loki_json;
@@ -33,4 +34,4 @@ pub mod tail;
 mod text;
 
 pub use book::{Book, Read};
-pub use runners::Runner;
+pub use runners::{Closed, Runner};

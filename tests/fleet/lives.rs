@@ -7,7 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 use runner_vitals::hub::diagnose;
 use runner_vitals::hub::diagnose::cause::Cause;
-use runner_vitals::hub::fleet::look::Settings;
+use runner_vitals::hub::fleet::file::FleetFile;
+use runner_vitals::hub::fleet::look::{Settings, look_through};
 use runner_vitals::hub::fleet::member::{Clock, Member};
 use runner_vitals::hub::fleet::walk::{Outcome, State};
 use runner_vitals::hub::trail::stage::JobResult;
@@ -431,5 +432,70 @@ fn samples_of_a_run_that_is_over_and_well_are_not_kept() {
         let over = runners.iter().find(|runner| runner.name == "over").unwrap();
         let over = Member::of(over, Clock { at_ms: NOON + 300_000, forgiven_ms: 6 * HOUR, silent_ms: None }).unwrap();
         assert_eq!((over.state, over.died_of), (State::Ended, None));
+    }
+}
+
+/// One that stays has a probe for each job: that the job before had ended says nothing of this one's.
+#[test]
+fn the_probe_of_a_later_job_is_not_over_since_an_earlier_one_ended() {
+    let who = "runner.name=r boot.id=b";
+    let mut trail = Trail::default();
+    trail.phase(who, 0, "claimed job.nr=1");
+    let (run, seq) = trail.probe(who, (1000, 61_000), 5000);
+    trail.phase(who, 62_000, "ended job.nr=1 job.result=success");
+    trail.line(run, seq, 63_000, "event=stop reason=sigterm");
+    trail.phase(who, 70_000, "claimed job.nr=2");
+    let (run, seq) = trail.probe(who, (71_000, 131_000), 5000);
+    trail.line(run, seq, 132_000, "event=stop reason=sigterm");
+    let samples = |text: &str| -> Vec<bool> {
+        let runners = crate::support::runners(text);
+        runners[0].runs.iter().filter(|(_, life)| life.stages.is_none()).map(|(_, life)| life.whole.is_some()).collect()
+    };
+    let newest_first: String = trail.text.lines().rev().flat_map(|line| [line, "\n"]).collect();
+    assert_eq!([samples(&trail.text), samples(&newest_first)], [[false, true], [false, true]]);
+}
+
+/// As many as make the book put them away again and again.
+#[test]
+fn figures_of_lives_that_are_put_away_are_the_same_in_whatever_order_their_lines_come() {
+    const GUESTS: u64 = 1500;
+    let mut trail = Trail::default();
+    for nth in 0..GUESTS {
+        let at = nth as i64 * 2000;
+        let who = format!(
+            "runner.name=r-{nth:04} boot.id=b-{nth:04} runner.fleet=f runner.image=i-{} poll.served=1 poll.sum.ms=20",
+            nth % 3
+        );
+        for (after, phase) in [(1000, "warming uptime.ms=6000"), (9000, "ready uptime.ms=14000")] {
+            trail.phase(&who, at + after, phase);
+        }
+        trail.phase(&who, at + 12_000, "claimed job.nr=1 waited.ms=900 waited.from=queued");
+        let (run, seq) = trail.probe(&who, (at, at + 30_000), 10_000);
+        if nth % 7 == 0 {
+            continue;
+        }
+        trail.phase(&who, at + 31_000, "ended job.nr=1 job.result=failure");
+        trail.line(run, seq, at + 32_000, "event=stop reason=sigterm");
+    }
+    let lines: Vec<&str> = trail.text.lines().collect();
+    let figures = |order: &mut dyn Iterator<Item = usize>| {
+        let mut book = Book::of_stages();
+        let source = book.source("trail.log");
+        let text: String = order.flat_map(|at| [lines[at], "\n"]).collect();
+        read::read(text.as_bytes(), source, &mut book).unwrap();
+        let seen = look_through(book.into_closed().0, &FleetFile::default(), USUAL, NOON + 48 * HOUR);
+        format!("{:#?}", seen.fleets)
+    };
+    let all = lines.len();
+    let whole = figures(&mut (0..all));
+    assert!(whole.contains("runners: 1500") && whole.contains("Failure: 1285"), "{whole}");
+    let mixed = |at: usize| at * 7919 % all;
+    assert_ne!(all % 7919, 0);
+    for order in [
+        &mut (0..all).rev() as &mut dyn Iterator<Item = usize>,
+        &mut (0..all).map(mixed),
+        &mut (0..all).flat_map(|at| [at, mixed(at)]),
+    ] {
+        assert!(figures(order) == whole, "{whole}");
     }
 }

@@ -9,18 +9,23 @@ pub struct Timeline {
 impl Timeline {
     /// Of times from when to when something was there.
     pub fn of(spans: impl Iterator<Item = (i64, i64)>) -> Self {
-        let mut steps: Vec<(i64, i64)> =
+        let mut points: Vec<(i64, i64)> =
             spans.filter(|(from, to)| from < to).flat_map(|(from, to)| [(from, 1), (to, -1)]).collect();
-        steps.sort_unstable();
+        points.sort_unstable();
+        // Steps become counts where they are: members are many.
         let mut count = 0;
-        let mut points: Vec<(i64, i64)> = Vec::new();
-        for (at, step) in steps {
-            count += step;
-            match points.last_mut() {
-                Some((last, so_many)) if *last == at => *so_many = count,
-                _ => points.push((at, count)),
-            }
+        for (_, step) in &mut points {
+            count += *step;
+            *step = count;
         }
+        points.dedup_by(|later, kept| {
+            let is_one = later.0 == kept.0;
+            if is_one {
+                kept.1 = later.1;
+            }
+            is_one
+        });
+        points.shrink_to_fit();
         Self { points }
     }
 

@@ -2,8 +2,9 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use crate::hub::trail::Runner;
+use crate::hub::trail::{Closed, Runner};
 
 use super::figures::{self, Figures, Key, Window};
 use super::file::{FleetFile, Spec};
@@ -65,20 +66,21 @@ pub struct Settings {
 /// Looks at all runners; `now_ms` is the clock. Fleets of the file are there also without a runner.
 #[must_use]
 pub fn look_at(runners: &[Runner], file: &FleetFile, settings: Settings, now_ms: i64) -> Seen {
-    let at_ms = at_ms(runners, settings, now_ms);
+    let last_ms = |runner: &Runner| runner.runs.iter().filter_map(|(_, life)| life.last.at_ms()).max();
+    let at_ms = at_ms(runners.iter().filter_map(last_ms), settings, now_ms);
     fleets(runners.iter(), file, settings, at_ms)
 }
 
 /// The same of runners that nobody needs any more: each goes when it is seen.
 #[must_use]
-pub fn look_through(runners: Vec<Runner>, file: &FleetFile, settings: Settings, now_ms: i64) -> Seen {
-    let at_ms = at_ms(&runners, settings, now_ms);
-    fleets(runners.into_iter(), file, settings, at_ms)
+pub fn look_through(runners: Vec<Closed>, file: &FleetFile, settings: Settings, now_ms: i64) -> Seen {
+    let at_ms = at_ms(runners.iter().filter_map(|runner| runner.last_ms), settings, now_ms);
+    fleets(runners.into_iter().map(Closed::open), file, settings, at_ms)
 }
 
-/// The time that is looked at.
-fn at_ms(runners: &[Runner], settings: Settings, now_ms: i64) -> i64 {
-    settings.at_ms.or_else(|| latest(runners, now_ms)).unwrap_or(now_ms)
+/// The time that is looked at, of runners whose last lines are of these times.
+fn at_ms(lasts: impl Iterator<Item = i64>, settings: Settings, now_ms: i64) -> i64 {
+    settings.at_ms.or_else(|| latest(lasts.collect(), now_ms)).unwrap_or(now_ms)
 }
 
 fn fleets<R: Borrow<Runner>>(
@@ -94,17 +96,22 @@ fn fleets<R: Borrow<Runner>>(
         to_ms: at_ms,
         long_ready_ms: settings.long_ready_ms,
     };
-    let members: Vec<Member> = runners.filter_map(|runner| Member::of(runner.borrow(), clock)).collect();
-    let mut by_key: BTreeMap<Key, Vec<&Member>> = BTreeMap::new();
-    for member in members.iter().filter(|member| member.heard_ms >= window.from_ms) {
-        let key = Key { env: member.env.clone(), fleet: member.fleet.clone() };
-        by_key.entry(key).or_default().push(member);
+    let mut by_key: BTreeMap<Key, Vec<Rc<Member>>> = BTreeMap::new();
+    let members = runners.filter_map(|runner| Member::of(runner.borrow(), clock));
+    for mut member in members.filter(|member| member.heard_ms >= window.from_ms) {
+        let key = Key { env: member.env.take(), fleet: member.fleet.take() };
+        // Each by itself has room where runners were that are gone.
+        by_key.entry(key).or_default().push(Rc::new(member));
     }
     let seen: usize = by_key.values().map(Vec::len).sum();
     for spec in &file.fleets {
         by_key.entry(spec.key()).or_default();
     }
-    let fleets = by_key.into_iter().map(|(key, members)| fleet(key, &members, file, window)).collect();
+    let fleets = by_key.into_iter().map(|(key, members)| {
+        let members: Vec<&Member> = members.iter().map(AsRef::as_ref).collect();
+        fleet(key, &members, file, window)
+    });
+    let fleets = fleets.collect();
     Seen { at_ms, fleets, left_out: count.saturating_sub(seen) }
 }
 
@@ -125,9 +132,7 @@ fn fleet(key: Key, members: &[&Member], file: &FleetFile, window: Window) -> Fle
 }
 
 /// The time of the last line, but for those of a few runners whose clocks are far ahead of all others.
-fn latest(runners: &[Runner], now_ms: i64) -> Option<i64> {
-    let last = |runner: &Runner| runner.runs.iter().filter_map(|(_, life)| life.last.at_ms()).max();
-    let mut lasts: Vec<i64> = runners.iter().filter_map(last).collect();
+fn latest(mut lasts: Vec<i64>, now_ms: i64) -> Option<i64> {
     lasts.sort_unstable();
     let mut few = if lasts.len() < 3 { 0 } else { (lasts.len() / 20).max(1) };
     let mut rest = lasts.as_slice();

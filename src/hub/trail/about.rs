@@ -1,5 +1,7 @@
 //! What a run says of itself in its `start` and `about` lines; scripts say some of it with each phase.
 
+use serde::{Deserialize, Serialize};
+
 use crate::line::Line;
 use crate::line::field;
 
@@ -10,7 +12,7 @@ use super::text;
 pub const CLOCKS_MS: i64 = 3000;
 
 /// What a run says of itself in its `start` and `about` lines.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct About {
     /// `boot.id`.
     pub boot_id: Option<Box<str>>,
@@ -49,7 +51,7 @@ pub struct About {
 }
 
 /// Times by the guest's clock, milliseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Began {
     /// The guest booted.
     pub boot_ms: i64,
@@ -58,7 +60,7 @@ pub struct Began {
 }
 
 /// What a run says of its runner as one of a fleet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct OfMember {
     /// `runner.env`.
     pub env: Option<Box<str>>,

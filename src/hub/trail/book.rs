@@ -8,8 +8,11 @@ mod times;
 pub use met::{Broken, Counts, Read};
 pub(super) use times::at_ms;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
 
 use crate::line::scan::{Found, Scanner};
 use crate::line::{Line, RunId, field};
@@ -18,10 +21,11 @@ use super::crowd::Crowds;
 use super::done;
 use super::film::Film;
 use super::join::{self, Twins};
+use super::kept::{self, Kept};
 use super::life::Life;
 use super::possible::{self, Impossible};
 use super::rests::Rests;
-use super::runners::{self, Runner};
+use super::runners::{self, Closed, Runner};
 use super::slice::{self, Mark, Place, Slice};
 use super::tail::Tail;
 use super::text;
@@ -32,15 +36,16 @@ use times::received_ms;
 const BROKEN_NAMED: usize = 20;
 
 /// What a collector says of where a line comes from: a Pod. It is the collector's word and not the guest's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 pub struct Origin(pub(super) u32);
 
 /// Who wrote a line. A runner that names itself is kept apart from what others say under the same run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 pub(super) struct Writer {
     pub(super) origin: Origin,
     /// `runner.name` of the line, 0 where it has none.
     pub(super) name: u32,
+    #[serde(with = "kept::run_id")]
     pub(super) run: RunId,
     /// Which of the runs of that name, where only their files tell them apart.
     pub(super) twin: u16,
@@ -62,7 +67,9 @@ pub struct Book {
     pub(super) broken_in: HashMap<u32, u64>,
     /// Sources that could not be read to their ends.
     pub(super) cut: HashSet<u32>,
-    pub(super) lives: HashMap<Writer, Box<Life>>,
+    pub(super) lives: HashMap<Writer, Kept>,
+    /// How many of them were opened since they were last looked through.
+    opened: usize,
     pub(super) names: Names,
     twins: Twins,
     pub(super) crowds: Crowds,
@@ -215,21 +222,18 @@ impl Book {
 
     fn life(&mut self, origin: Origin, name: &str, run: RunId, mark: Mark) -> &mut Life {
         self.counts.ours += 1;
-        if self.keeps_stages && self.counts.ours.is_multiple_of(done::EVERY) {
-            done::let_go(&mut self.lives);
-        }
         let name = text::cut(name, field::RUNNER_NAME);
         let name = if name.is_empty() { 0 } else { self.names.number(name) };
         let mut writer = Writer { origin, name, run, twin: 0 };
         if origin == Origin::default() && name == 0 {
             let lives = &self.lives;
-            let fits = |twin| lives.get(&Writer { twin, ..writer }).is_some_and(|life| join::fits(life, mark));
+            let fits = |twin| lives.get(&Writer { twin, ..writer }).is_some_and(|kept| join::fits(&kept.life(), mark));
             writer.twin = self.twins.of(run, mark, fits);
         }
         if !self.lives.contains_key(&writer) {
             self.thin_out(Some(writer));
         }
-        self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
+        self.open(writer, mark)
     }
 
     /// The run that stands for all phase lines of a runner: one that no process drew where it has a name or a Pod, else one for each
@@ -245,7 +249,30 @@ impl Book {
             }
             writer.twin = u16::try_from(mark.place.source).unwrap_or(u16::MAX);
         }
-        self.lives.entry(writer).or_insert_with(|| Box::new(Life::new(writer, mark)))
+        self.open(writer, mark)
+    }
+
+    /// A run that a line is of.
+    fn open(&mut self, writer: Writer, mark: Mark) -> &mut Life {
+        if self.keeps_stages && self.opened >= kept::OPENED {
+            self.put_away();
+        }
+        let kept = match self.lives.entry(writer) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                self.opened += 1;
+                new.insert(Kept::new(Life::new(writer, mark)))
+            }
+        };
+        self.opened += usize::from(kept.is_packed());
+        kept.open()
+    }
+
+    /// Keeps those runs in less room of which no line has come since the last time.
+    fn put_away(&mut self) {
+        done::let_go(&mut self.lives);
+        self.lives.values_mut().for_each(Kept::put_away);
+        self.opened = 0;
     }
 
     /// Lets runs go where too many have one name: when one more comes, or at the end.
@@ -260,7 +287,7 @@ impl Book {
         let Self { lives, twins, crowds, .. } = self;
         let unnamed = |writer: Writer| {
             let twin = match writer.origin == Origin::default() {
-                true => twins.known(writer.run, lives.get(&writer)?.first.place)?,
+                true => twins.known(writer.run, lives.get(&writer)?.life().first.place)?,
                 false => 0,
             };
             Some(Writer { name: 0, twin, ..writer }).filter(|own| *own != writer && lives.contains_key(own))
@@ -290,8 +317,19 @@ impl Book {
 
     /// All runners, in the order of their names.
     #[must_use]
-    pub fn into_runners(mut self) -> (Vec<Runner>, Read) {
+    pub fn into_runners(self) -> (Vec<Runner>, Read) {
+        let (closed, read) = self.into_closed();
+        (closed.into_iter().map(Closed::open).collect(), read)
+    }
+
+    /// The same, each still to be opened.
+    #[must_use]
+    pub fn into_closed(mut self) -> (Vec<Closed>, Read) {
         let runners = runners::group(&mut self);
+        if self.keeps_stages {
+            // Nobody reads a fleet's lines again.
+            (self.names, self.twins) = (Names::default(), Twins::default());
+        }
         let Self { counts, broken, first_mention, partial, sources, names, twins, .. } = self;
         (runners, Read { counts, broken, first_mention, partial, sources, names, twins })
     }

@@ -1,6 +1,8 @@
 //! When lines came, by the clock of who logged them: a collector, a container runtime, a hub, or a server that the guest asked for the
 //! time. A guest's own clock can be off, and by it a runner that lives looks dead, or one that died looks alive.
 
+use serde::{Deserialize, Serialize};
+
 use super::slice::Mark;
 use crate::line::{Line, field};
 
@@ -8,7 +10,8 @@ use crate::line::{Line, field};
 const NONE: i64 = i64::MIN;
 
 /// The first and the last line of a run of which it is known when they came. In 32 bytes: runs are many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "Option<Times>", into = "Option<Times>")]
 pub(super) struct Came {
     first_seq: u32,
     last_seq: u32,
@@ -16,6 +19,28 @@ pub(super) struct Came {
     last_ms: i64,
     /// How much later than that the guest's clock said it was, at the last.
     ahead_ms: i64,
+}
+
+/// The same in the order of its fields; most runs have none.
+type Times = (u32, u32, i64, i64, i64);
+
+impl From<Option<Times>> for Came {
+    fn from(times: Option<Times>) -> Self {
+        times.map_or_else(Self::default, |(first_seq, last_seq, first_ms, last_ms, ahead_ms)| Self {
+            first_seq,
+            last_seq,
+            first_ms,
+            last_ms,
+            ahead_ms,
+        })
+    }
+}
+
+impl From<Came> for Option<Times> {
+    fn from(came: Came) -> Self {
+        let Came { first_seq, last_seq, first_ms, last_ms, ahead_ms } = came;
+        (first_ms != NONE).then_some((first_seq, last_seq, first_ms, last_ms, ahead_ms))
+    }
 }
 
 impl Default for Came {
@@ -64,7 +89,7 @@ impl Came {
 }
 
 /// How often a guest's clock was set, as far as the run tells it (`gap`). In 24 bytes: runs are many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Set {
     /// The last line that tells it; 0 where none does.
     seq: u32,

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::book::{Origin, Writer};
-use super::life::Life;
+use super::kept::Kept;
 use crate::line::RunId;
 
 /// How many runs of a name are kept, with samples and without.
@@ -36,7 +36,7 @@ impl Crowds {
     pub(super) fn take(
         &mut self,
         writer: Writer,
-        lives: &HashMap<Writer, Box<Life>>,
+        lives: &HashMap<Writer, Kept>,
         unnamed: impl Fn(Writer) -> Option<Writer>,
     ) -> Vec<Writer> {
         let key = (writer.origin, writer.name);
@@ -62,7 +62,7 @@ impl Crowds {
     /// What is too many when all is read.
     pub(super) fn rest(
         &mut self,
-        lives: &HashMap<Writer, Box<Life>>,
+        lives: &HashMap<Writer, Kept>,
         unnamed: impl Fn(Writer) -> Option<Writer>,
     ) -> Vec<Writer> {
         let Self { by_name, named } = self;
@@ -80,7 +80,7 @@ impl Crowds {
 impl Crowd {
     fn thin_out(
         &mut self,
-        lives: &HashMap<Writer, Box<Life>>,
+        lives: &HashMap<Writer, Kept>,
         unnamed: impl Fn(Writer) -> Option<Writer>,
         named: &mut HashMap<(Origin, RunId), u32>,
     ) -> Vec<Writer> {
@@ -89,7 +89,7 @@ impl Crowd {
         let both = |writer: &Writer| [Some(*writer), unnamed(*writer)].into_iter().flatten();
         let parts = |writer: &Writer| both(writer).filter_map(|writer| lives.get(&writer));
         self.writers.sort_by_cached_key(|writer| {
-            let at = parts(writer).filter_map(|life| life.last.at_ms()).max();
+            let at = parts(writer).filter_map(|kept| kept.life().last.at_ms()).max();
             Reverse((at, writer.run.as_str().to_owned()))
         });
         let (mut with_samples, mut without) = (0, 0);
@@ -98,7 +98,7 @@ impl Crowd {
             if writer.name == 0 && named.contains_key(&(writer.origin, writer.run)) {
                 return true;
             }
-            let has_samples = parts(writer).any(|life| life.whole.is_some());
+            let has_samples = parts(writer).any(|kept| kept.life().whole.is_some());
             let kept = if has_samples { &mut with_samples } else { &mut without };
             *kept += 1;
             let stays = *kept <= RUNS;

@@ -2,6 +2,8 @@
 
 mod narrow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::line::Line;
 use crate::line::field;
 use crate::line::field::Field;
@@ -11,7 +13,7 @@ use super::text;
 pub use narrow::{Adj, KernelSeconds};
 
 /// An event and the line that told it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Happening {
     /// The line.
     pub mark: Mark,
@@ -20,7 +22,7 @@ pub struct Happening {
 }
 
 /// What an event line tells. Numbers that the line does not have are `None`; kernel seconds (`kts`) are since boot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum What {
     /// `kmsg.oom`: the kernel killed for memory.
     Kill {
@@ -128,7 +130,7 @@ pub enum What {
 }
 
 /// How far an OOM kill reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Scope {
     /// The memory of the whole guest ran out.
     Guest,
@@ -137,7 +139,7 @@ pub enum Scope {
 }
 
 /// Whose OOM counter moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Source {
     /// The watched cgroup's.
     Own,
@@ -148,7 +150,7 @@ pub enum Source {
 }
 
 /// What became of the agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum AgentState {
     /// It is there.
     Appeared,
@@ -159,7 +161,7 @@ pub enum AgentState {
 }
 
 /// A kernel message that explains a death.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Fault {
     /// The kernel itself crashed.
     Panic,

@@ -80,8 +80,11 @@ pub(super) fn fits(life: &Life, mark: Mark) -> bool {
 
 /// Gives lines without a name to the run that names itself: its `start` line does.
 pub(super) fn adopt(book: &mut Book) {
-    let owners = Owners::of(book);
     let mut unnamed: Vec<Writer> = book.lives.keys().filter(|writer| writer.name == 0).copied().collect();
+    if unnamed.is_empty() {
+        return;
+    }
+    let owners = Owners::of(book);
     unnamed.sort_by_key(|writer| writer.twin);
     let mut adopted: HashMap<Writer, Vec<u16>> = HashMap::new();
     for writer in unnamed {
@@ -89,13 +92,13 @@ pub(super) fn adopt(book: &mut Book) {
         if let Some(life) = book.lives.remove(&writer)
             && let Some(own) = book.lives.get_mut(&owner)
         {
-            own.fold(&life);
+            own.change(|own| own.fold(&life.life()));
             adopted.entry(owner).or_default().push(writer.twin);
         }
     }
     for (owner, twins) in adopted {
         if let Some(own) = book.lives.get_mut(&owner) {
-            own.unnamed = twins.into();
+            own.change(|own| own.unnamed = twins.into());
         }
     }
 }
@@ -111,10 +114,10 @@ struct Owners {
 impl Owners {
     fn of(book: &Book) -> Self {
         let mut owners = Self::default();
-        for (writer, life) in book.lives.iter().filter(|(writer, _)| writer.name != 0) {
+        for (writer, kept) in book.lives.iter().filter(|(writer, _)| writer.name != 0) {
             owners.by_run.entry((writer.origin, writer.run)).or_default().push(*writer);
             if writer.origin == Origin::default() {
-                for file in files(life) {
+                for file in files(&kept.life()) {
                     let only = owners.by_file.entry((writer.run, file)).or_insert(Some(*writer));
                     *only = only.filter(|only| only == writer);
                 }
@@ -125,7 +128,7 @@ impl Owners {
 
     /// The only run with this name whose lines these are: by its Pod, by its file, or because they fit.
     fn find(&self, book: &Book, writer: Writer) -> Option<Writer> {
-        let life = book.lives.get(&writer)?;
+        let life = book.lives.get(&writer)?.life();
         let all = self.by_run.get(&(writer.origin, writer.run))?;
         if let [only] = all.as_slice()
             && writer.origin != Origin::default()
@@ -135,10 +138,11 @@ impl Owners {
         if writer.origin != Origin::default() {
             return None;
         }
-        self.of_files(writer.run, files(life)).or_else(|| {
+        self.of_files(writer.run, files(&life)).or_else(|| {
             // Of so many it would be chance that only one fits.
             let tried = Some(all).filter(|all| all.len() <= usize::from(TRIED))?;
-            let mut fit = tried.iter().filter(|own| book.lives.get(own).is_some_and(|own| fits(own, life.first)));
+            let mut fit =
+                tried.iter().filter(|own| book.lives.get(own).is_some_and(|own| fits(&own.life(), life.first)));
             fit.next().copied().filter(|_| fit.next().is_none())
         })
     }

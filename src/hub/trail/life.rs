@@ -7,6 +7,8 @@ mod recent;
 
 pub use kills::KILLS;
 
+use serde::{Deserialize, Serialize};
+
 use crate::line::Line;
 
 use super::about::About;
@@ -20,7 +22,7 @@ use super::stage::Stages;
 use kills::PerKill;
 
 /// One run: the lines of one process that writes them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Life {
     /// The first line that is there.
     pub first: Mark,
@@ -50,6 +52,8 @@ pub struct Life {
     pub set: Set,
     /// It is over and well: its samples say nothing that is asked for, and are not kept.
     pub(super) is_done: bool,
+    /// A line came since the book looked through its runs.
+    pub(super) is_new: bool,
     seen: SeenSeqs,
     came: Came,
     odd: Option<Box<Odd>>,
@@ -60,7 +64,7 @@ pub struct Life {
 }
 
 /// What few runs have; apart, since runs are many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Odd {
     /// Lines that deny another of the run: of the same number and not the same, or a second last word. Only what is kept of lines tells
     /// that: the times of the ends and of those of the latest minute that begin or end a slice, the last sample, and what happened.
@@ -93,6 +97,7 @@ impl Life {
             had: Counted::default(),
             kills: [None; KILLS.len()],
             is_done: false,
+            is_new: true,
             seen: SeenSeqs::default(),
             set: Set::default(),
             came: Came::default(),
@@ -152,7 +157,7 @@ impl Life {
         if self.lines == 0 || at_ms < self.first.at_ms() {
             self.first = mark;
         }
-        self.lines += 1;
+        (self.lines, self.is_new) = (self.lines + 1, true);
         let about = self.about.get_or_insert_default();
         if is_latest {
             self.last = mark;
@@ -290,6 +295,7 @@ impl Life {
 
     /// Notes a line; `false` when it was there before.
     fn note(&mut self, mark: Mark) -> bool {
+        self.is_new = true;
         if !self.seen.note(mark.seq) {
             self.repeats = self.repeats.saturating_add(1);
             return false;

@@ -1,9 +1,11 @@
 //! When a count last moved: between which two samples. The same in whatever order the samples come.
 
+use serde::{Deserialize, Serialize};
+
 use super::slice::Mark;
 
 /// The last move of a count that only rises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Moved {
     /// The first sample that has the highest count.
     pub to: Mark,

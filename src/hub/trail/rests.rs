@@ -62,6 +62,10 @@ impl Rests {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.latest.is_empty()
+    }
+
     /// The rest behind the last line of a run that can be one of its next lines.
     pub(super) fn behind(&self, writer: Writer, life: &Life) -> Option<Mark> {
         let last = life.last;

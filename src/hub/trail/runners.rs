@@ -4,11 +4,13 @@ mod called;
 mod lives;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use crate::line::RunId;
 
 use super::book::{Book, Origin, Writer};
 use super::join;
+use super::kept::Kept;
 use super::life::Life;
 use called::Called;
 
@@ -26,6 +28,30 @@ pub struct Runner {
     pub broken: u64,
     /// The source of its last line could not be read to its end: there may be more of it.
     pub is_cut: bool,
+}
+
+/// A runner as the book kept it, in less room.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// When its last line was written, by the guest's clock, ms since 1970.
+    pub last_ms: Option<i64>,
+    name: String,
+    runs: Runs,
+    left_out: u64,
+    broken: u64,
+    is_cut: bool,
+}
+
+type Runs = Vec<(RunId, Kept)>;
+
+impl Closed {
+    /// The runner.
+    #[must_use]
+    pub fn open(self) -> Runner {
+        let Self { name, runs, left_out, broken, is_cut, .. } = self;
+        let runs = runs.into_iter().map(|(run, kept)| (run, kept.into_life())).collect();
+        Runner { name, runs, left_out, broken, is_cut }
+    }
 }
 
 impl Runner {
@@ -87,7 +113,7 @@ pub struct Together {
 enum Whose {
     Named {
         origin: Origin,
-        name: String,
+        name: Rc<str>,
     },
     Labelled(Origin),
     /// Only within a source: who keeps logs of one guest apart means to see them apart.
@@ -102,7 +128,7 @@ enum Whose {
 }
 
 /// Groups all runs.
-pub(super) fn group(book: &mut Book) -> Vec<Runner> {
+pub(super) fn group(book: &mut Book) -> Vec<Closed> {
     book.thin_out(None);
     join::adopt(book);
     hear(book);
@@ -111,29 +137,41 @@ pub(super) fn group(book: &mut Book) -> Vec<Runner> {
     for (origin, name, count) in book.crowds.left_out() {
         *left_out.entry(whose_name(book, &names, origin, name)).or_default() += count;
     }
-    let mut groups: BTreeMap<Whose, Vec<(RunId, Box<Life>)>> = BTreeMap::new();
-    for (writer, life) in std::mem::take(&mut book.lives) {
-        groups.entry(whose(book, &names, writer, &life)).or_default().push((writer.run, life));
+    let mut groups: BTreeMap<Whose, Runs> = BTreeMap::new();
+    for (writer, kept) in std::mem::take(&mut book.lives) {
+        let runs = groups.entry(whose(book, &names, writer, &kept)).or_default();
+        if runs.is_empty() {
+            // Most have no more: those of a probe, and of scripts.
+            runs.reserve_exact(2);
+        }
+        runs.push((writer.run, kept));
     }
     adopt_booted(&mut groups);
     let unnamed_in = count_unnamed(&groups);
     let mut called: Vec<Called> = groups.iter().map(|(whose, runs)| name(book, &unnamed_in, whose, runs)).collect();
     called::apart(&mut called, book);
     let runners = groups.into_iter().zip(called).map(|((whose, mut runs), called)| {
-        runs.sort_by_cached_key(|(run, life)| (life.logged_at_ms(life.last), run.as_str().to_owned()));
+        runs.sort_by_cached_key(|(run, kept)| {
+            let life = kept.life();
+            (life.logged_at_ms(life.last), run.as_str().to_owned())
+        });
+        let last_ms = runs.iter().filter_map(|(_, kept)| kept.life().last.at_ms()).max();
         let left_out = left_out.get(&whose).copied().unwrap_or(0);
-        Runner { name: called.name, left_out, broken: broken(book, &runs), is_cut: is_cut(book, &runs), runs }
+        Closed { name: called.name, left_out, broken: broken(book, &runs), is_cut: is_cut(book, &runs), last_ms, runs }
     });
-    let mut runners: Vec<Runner> = runners.collect();
+    let mut runners: Vec<Closed> = runners.collect();
     runners.sort_by(|a, b| a.name.cmp(&b.name));
     runners
 }
 
 /// Tells runs what is left of lines behind their last ones.
 fn hear(book: &mut Book) {
-    for (writer, life) in &mut book.lives {
-        if let Some(mark) = book.rests.behind(*writer, life) {
-            life.heard(mark);
+    if book.rests.is_empty() {
+        return;
+    }
+    for (writer, kept) in &mut book.lives {
+        if let Some(mark) = book.rests.behind(*writer, &kept.life()) {
+            kept.change(|life| life.heard(mark));
         }
     }
 }
@@ -157,13 +195,14 @@ fn whose_name(book: &Book, names: &HashMap<Origin, Option<u32>>, origin: Origin,
     if origin != Origin::default() && (name == 0 || !is_hub) {
         return Whose::Labelled(origin);
     }
-    Whose::Named { origin, name: book.names.text(name).unwrap_or_default().to_owned() }
+    Whose::Named { origin, name: book.names.shared(name).cloned().unwrap_or_default() }
 }
 
-fn whose(book: &Book, names: &HashMap<Origin, Option<u32>>, writer: Writer, life: &Life) -> Whose {
+fn whose(book: &Book, names: &HashMap<Origin, Option<u32>>, writer: Writer, kept: &Kept) -> Whose {
     if writer.origin != Origin::default() || writer.name != 0 {
         return whose_name(book, names, writer.origin, writer.name);
     }
+    let life = kept.life();
     let source = life.first.place.source;
     match life.about.as_ref().and_then(|about| about.boot_id.as_deref()) {
         Some(boot_id) => Whose::Booted { source, boot_id: boot_id.to_owned() },
@@ -172,16 +211,20 @@ fn whose(book: &Book, names: &HashMap<Origin, Option<u32>>, writer: Writer, life
 }
 
 /// A run without a name is of the runner that booted with it in the same source.
-fn adopt_booted(groups: &mut BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) {
+fn adopt_booted(groups: &mut BTreeMap<Whose, Runs>) {
+    let booted: Vec<Whose> = groups.keys().filter(|whose| matches!(whose, Whose::Booted { .. })).cloned().collect();
+    if booted.is_empty() {
+        return;
+    }
     let mut named: HashMap<(u32, String), Whose> = HashMap::new();
     for (whose, runs) in groups.iter().filter(|(whose, _)| matches!(whose, Whose::Named { .. })) {
-        for (_, life) in runs {
+        for (_, kept) in runs {
+            let life = kept.life();
             if let Some(boot_id) = life.about.as_ref().and_then(|about| about.boot_id.as_deref()) {
                 named.entry((life.first.place.source, boot_id.to_owned())).or_insert_with(|| whose.clone());
             }
         }
     }
-    let booted: Vec<Whose> = groups.keys().filter(|whose| matches!(whose, Whose::Booted { .. })).cloned().collect();
     for whose in booted {
         let Whose::Booted { source, boot_id } = &whose else { continue };
         let Some(owner) = named.get(&(*source, boot_id.clone())) else { continue };
@@ -191,21 +234,22 @@ fn adopt_booted(groups: &mut BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) {
     }
 }
 
-fn is_cut(book: &Book, runs: &[(RunId, Box<Life>)]) -> bool {
-    !book.cut.is_empty() && runs.iter().any(|(_, life)| book.cut.contains(&life.last.place.source))
+fn is_cut(book: &Book, runs: &Runs) -> bool {
+    !book.cut.is_empty() && runs.iter().any(|(_, kept)| book.cut.contains(&kept.life().last.place.source))
 }
 
-fn broken(book: &Book, runs: &[(RunId, Box<Life>)]) -> u64 {
+fn broken(book: &Book, runs: &Runs) -> u64 {
     if book.broken_in.is_empty() {
         return 0;
     }
-    let ends = runs.iter().flat_map(|(_, life)| [life.first.place.source, life.last.place.source]);
+    let ends =
+        runs.iter().map(|(_, kept)| kept.life()).flat_map(|life| [life.first, life.last].map(|mark| mark.place.source));
     let sources: BTreeSet<u32> = ends.collect();
     sources.iter().filter_map(|source| book.broken_in.get(source)).sum()
 }
 
 /// How many runners without a name stand in each source.
-fn count_unnamed(groups: &BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) -> HashMap<u32, u32> {
+fn count_unnamed(groups: &BTreeMap<Whose, Runs>) -> HashMap<u32, u32> {
     let mut count = HashMap::new();
     for whose in groups.keys() {
         if let Whose::Booted { source, .. } | Whose::Alone { source, .. } = whose {
@@ -215,11 +259,11 @@ fn count_unnamed(groups: &BTreeMap<Whose, Vec<(RunId, Box<Life>)>>) -> HashMap<u
     count
 }
 
-fn name(book: &Book, unnamed_in: &HashMap<u32, u32>, whose: &Whose, runs: &[(RunId, Box<Life>)]) -> Called {
+fn name(book: &Book, unnamed_in: &HashMap<u32, u32>, whose: &Whose, runs: &Runs) -> Called {
     let label = |origin: &Origin| book.names.text(origin.0).unwrap_or_default();
-    let source = runs.iter().map(|(_, life)| life.first.place.source).min().unwrap_or_default();
+    let source = runs.iter().map(|(_, kept)| kept.life().first.place.source).min().unwrap_or_default();
     let name = match whose {
-        Whose::Named { origin, name } if *origin == Origin::default() => name.clone(),
+        Whose::Named { origin, name } if *origin == Origin::default() => name.to_string(),
         Whose::Named { origin, name } => format!("{name} by {}", label(origin)),
         Whose::Labelled(origin) => label(origin).to_owned(),
         Whose::Booted { source, .. } | Whose::Alone { source, .. }

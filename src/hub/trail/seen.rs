@@ -1,11 +1,13 @@
 //! Which lines of a run have been seen, in bounded room: repeats are told from lines that come late, and lines that are
 //! missing are counted.
 
+use serde::{Deserialize, Serialize};
+
 /// How many stretches between missing lines are kept apart.
 const STRETCHES: usize = 32;
 
 /// The sequence numbers that were seen, as stretches, the lowest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SeenSeqs {
     stretches: Vec<(u64, u64)>,
     /// Lines that were missing between stretches that are no longer kept apart.

@@ -8,12 +8,14 @@ pub use counted::Counted;
 pub use mark::{Mark, Place};
 pub use readings::{High, Kept, Last, Low, Mean, kept};
 
+use serde::{Deserialize, Serialize};
+
 use crate::line::Line;
 use crate::line::field;
 use readings::Goes;
 
 /// One sample, or several folded: extremes, sums and last values. Folding gives the same in any order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Slice {
     /// The last of its samples.
     pub mark: Mark,

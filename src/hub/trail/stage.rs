@@ -6,6 +6,8 @@
 use std::hash::{DefaultHasher, Hasher as _};
 use std::num::NonZeroU64;
 
+use serde::{Deserialize, Serialize};
+
 use crate::line::Line;
 use crate::line::field;
 
@@ -29,7 +31,7 @@ const SAME_READY_MS: u64 = 2500;
 pub const MOST_MS: u64 = 30 * 24 * 3_600_000;
 
 /// A phase of a runner's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 pub enum Phase {
     /// The guest is up, its agent not ready yet.
     Warming,
@@ -42,7 +44,7 @@ pub enum Phase {
 }
 
 /// How a job ended, as its agent says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 pub enum JobResult {
     /// It did what it was to do.
     Success,
@@ -55,7 +57,7 @@ pub enum JobResult {
 }
 
 /// A wait and what it counts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Waited {
     /// So long since the job was queued, ms.
     Queued(u32),
@@ -64,7 +66,7 @@ pub enum Waited {
 }
 
 /// A phase that began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Stage {
     /// Which.
     pub phase: Phase,
@@ -91,7 +93,7 @@ pub struct Stage {
 }
 
 /// The stages of a runner's life, in the order of arrival.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Stages {
     all: Vec<Stage>,
     /// Stages that were given up, the earliest.
@@ -139,10 +141,11 @@ impl Stages {
         all
     }
 
-    /// Whether a boot was told to have ended.
-    pub(super) fn has_ended(&self, boot_id: &str) -> bool {
+    /// Whether a boot was told to have ended since a time, as far as the times are known: one that stays says it of each job.
+    pub(super) fn has_ended(&self, boot_id: &str, since_ms: Option<i64>) -> bool {
         let boot = number((boot_id, 1));
-        self.all.iter().any(|stage| stage.phase == Phase::Ended && stage.boot == boot)
+        let is_since = |stage: &Stage| stage.at_ms.zip(since_ms).is_none_or(|(at, since)| at >= since);
+        self.all.iter().any(|stage| stage.phase == Phase::Ended && stage.boot == boot && is_since(stage))
     }
 
     /// What came of all polls.

@@ -9,7 +9,8 @@ use crate::line::scan::Found;
 use crate::line::{Line, field};
 
 impl Book {
-    /// A book that the same sources, read once more in the same order, go through into a film; it knows from `read` whose the lines are.
+    /// A book that the same sources, read once more in the same order, go through into a film; it knows from `read` whose the lines are,
+    /// unless that was of stages.
     #[must_use]
     pub fn again(read: &Read, film: Film) -> Self {
         Self { names: read.names.clone(), twins: read.twins.clone(), film: Some(film), ..Self::default() }

@@ -28,7 +28,10 @@ impl Names {
     }
 
     pub(in super::super) fn text(&self, number: u32) -> Option<&str> {
-        let at = usize::try_from(number).ok()?.checked_sub(1)?;
-        self.texts.get(at).map(AsRef::as_ref)
+        self.shared(number).map(AsRef::as_ref)
+    }
+
+    pub(in super::super) fn shared(&self, number: u32) -> Option<&Rc<str>> {
+        self.texts.get(usize::try_from(number).ok()?.checked_sub(1)?)
     }
 }

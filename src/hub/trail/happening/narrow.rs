@@ -2,8 +2,10 @@
 
 use std::num::{NonZeroI16, NonZeroU32};
 
+use serde::{Deserialize, Serialize};
+
 /// Seconds of the kernel's clock since boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct KernelSeconds(NonZeroU32);
 
 impl KernelSeconds {
@@ -19,7 +21,7 @@ impl KernelSeconds {
 }
 
 /// An `oom_score_adj`: -1000 to 1000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Adj(NonZeroI16);
 
 impl Adj {

@@ -10,8 +10,8 @@ use super::super::book::Book;
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) name: String,
-    /// What it is called without its source; `None` where that is its name.
-    own: Option<String>,
+    /// So much of the name is what it is called without its source; `None` where that is its name.
+    own: Option<usize>,
     /// Where it stands.
     source: u32,
     /// So much of its source's path is in the name.
@@ -26,7 +26,7 @@ impl Called {
 
     /// As it says itself, or a collector says.
     pub(super) fn by_itself(name: String, source: u32) -> Self {
-        Self { name: name.clone(), own: Some(name), source, depth: 0 }
+        Self { own: Some(name.len()), name, source, depth: 0 }
     }
 
     /// With one more folder; `false` where there is none.
@@ -37,7 +37,8 @@ impl Called {
         }
         self.depth += 1;
         let tail = tail(path, self.depth);
-        self.name = self.own.as_ref().map_or_else(|| tail.clone(), |own| format!("{own} in {tail}"));
+        let own = self.own.and_then(|bytes| self.name.get(..bytes));
+        self.name = own.map_or_else(|| tail.clone(), |own| format!("{own} in {tail}"));
         true
     }
 }

@@ -1,5 +1,7 @@
 //! Which counts of a run samples have: one that is not there was 0, or was not read.
 
+use serde::{Deserialize, Serialize};
+
 use super::{High, Slice};
 
 /// Counts since the run began, which are printed over 0 only.
@@ -14,7 +16,7 @@ const COUNTS: [High; 7] = [
 ];
 
 /// Which of the counts since the run began are there, a bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Counted(u8);
 
 impl Counted {

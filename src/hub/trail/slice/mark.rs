@@ -2,11 +2,13 @@
 
 use std::num::NonZeroI64;
 
+use serde::{Deserialize, Serialize};
+
 /// No time.
 const NO_TIME: i64 = i64::MIN;
 
 /// Where a line stood in what was read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Place {
     /// Which source, in the order in which they were read.
     pub source: u32,
@@ -15,7 +17,7 @@ pub struct Place {
 }
 
 /// What names a line within its run, and where and when it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Mark {
     /// The how-manieth line of its run.
     pub seq: u64,
@@ -45,8 +47,21 @@ impl Mark {
 }
 
 /// A time or none, so that no mark at all takes no more room than one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(from = "Option<i64>", into = "Option<i64>")]
 struct At(NonZeroI64);
+
+impl From<Option<i64>> for At {
+    fn from(ms: Option<i64>) -> Self {
+        Self::new(ms)
+    }
+}
+
+impl From<At> for Option<i64> {
+    fn from(at: At) -> Self {
+        at.ms()
+    }
+}
 
 impl At {
     /// The last of all milliseconds is no time of any line.

@@ -1,12 +1,14 @@
 //! What a runner's polls of its dispatcher came to, as its script counts them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::line::Line;
 use crate::line::field::{self, Field};
 
 use super::MOST_MS;
 
 /// What came of a runner's polls of its dispatcher since its script began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Polls {
     /// How many ended so, in the order of [`POLL_FIELDS`].
     pub counts: [u64; POLL_FIELDS.len()],
