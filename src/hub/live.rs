@@ -145,6 +145,12 @@ impl Live {
         self.is_deaf = true;
     }
 
+    /// Whether logs cannot be read.
+    #[must_use]
+    pub const fn is_deaf(&self) -> bool {
+        self.is_deaf
+    }
+
     /// Logs were read: where they could not be before, silence begins now.
     pub fn tail_read(&mut self, now_ms: i64) {
         if std::mem::take(&mut self.is_deaf) {

@@ -116,6 +116,26 @@ fn pages_lose_nothing_and_repeat_nothing() {
     assert!(repeats > 0, "the edges of the pages overlap");
 }
 
+/// The pages end within a nanosecond of three lines each.
+#[test]
+fn of_so_many_pages_the_newest_lines_are_read_without_a_hole_at_an_edge() {
+    let made = Made::started("").samples(15_000);
+    let loki = StandIn::plain(entries("r", made.text(), 3));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut book = Book::default();
+    let mut asks = Loki::new(&settings(&loki)).unwrap();
+    let reading = runtime.block_on(asks.read_pages(&question("{pod=\"r\"}"), 2, &mut book, &mut |_| ()));
+    assert!(
+        reading.failure.is_none() && reading.is_cut && (reading.pages, reading.entries) == (2, 10_000),
+        "{reading:?}"
+    );
+    let (runners, _) = book.into_runners();
+    let life = &runners[0].runs[0].1;
+    assert_eq!((life.last.seq, life.lines + u64::from(life.repeats)), (15_001, 10_000));
+    assert!(life.missing() < 3, "only of the oldest nanosecond: {}", life.missing());
+    assert!((1..3).contains(&life.repeats), "what is of the edge came twice: {}", life.repeats);
+}
+
 #[test]
 fn a_pod_is_asked_for_and_its_lines_are_found_again() {
     let loki = StandIn::plain(many());

@@ -79,6 +79,29 @@ fn lines_of_pod_logs_are_followed_and_nothing_is_counted_twice() {
     assert!(report.body.contains("boot.id=x") && !report.body.contains("boot.id=y"), "{}", report.body);
 }
 
+/// A page ends among claims of one nanosecond: the rest of them comes with the next, and those of both count once.
+#[test]
+fn claims_at_the_edge_of_a_page_count_once_each() {
+    let loki = StandIn::plain(Vec::new());
+    let hub = hub(&loki);
+    until("a reading", || (reads(&hub, "read") >= 1).then_some(()));
+    let (ns, ..) = entry("", "");
+    let claim = |nth: u64| {
+        let line = of("cccc", &format!("event=phase phase=claimed boot.id=b{nth} uptime.ms=9000"));
+        (ns, format!("pod-{nth:02}"), line.trim_end().to_owned())
+    };
+    let mut entries: Vec<Entry> = (0..40).map(claim).collect();
+    entries
+        .extend((0..4980).map(|nth| (ns + 1 + nth, "noise".to_owned(), "event=of another RUNNER_VITALS".to_owned())));
+    loki.known.lock().unwrap().entries.extend(entries);
+    for more in [1, 2] {
+        let before = reads(&hub, "read");
+        until("a reading", || (reads(&hub, "read") > before + more).then_some(()));
+        assert_eq!(figure(&hub, "claims_total", "").as_deref(), Some("40"));
+        assert_eq!(figure(&hub, "members", ",state=\"claimed\"").as_deref(), Some("40.0"));
+    }
+}
+
 #[test]
 fn a_report_that_cannot_be_read_is_not_one_of_nobody() {
     let loki = StandIn::plain(Vec::new());

@@ -228,7 +228,46 @@ pub(crate) fn tell(read: &trail::Read, log: &mut impl Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use crate::net::client::Matcher;
+    use crate::url::Url;
+
     use super::*;
+
+    /// One answer of a whole page, and none to what is asked next.
+    fn answer_once(listener: &TcpListener) {
+        let (mut guest, _) = listener.accept().unwrap();
+        let entry = |seq: u64| format!("[\"{}\",\"RUNNER_VITALS ts= run=k3x9 seq={seq}\"]", 6000 - seq);
+        let entries: Vec<String> = (1..=5000).map(entry).collect();
+        let body = format!("{{\"data\":{{\"result\":[{{\"stream\":{{}},\"values\":[{}]}}]}}}}", entries.join(","));
+        assert!(guest.read(&mut [0; 4096]).unwrap() > 0);
+        write!(guest, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        // It is kept until who asks has enough.
+        while guest.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
+    }
+
+    #[test]
+    fn no_longer_than_a_time_is_waited_for_and_what_came_until_then_is_taken() {
+        let question = Question { query: "{a=\"b\"}".to_owned(), from_ns: 0, to_ns: 10_000 };
+        for (answers, asked) in [(0, Asked::Nothing(Fault::Unavailable)), (1, Asked::Partly(Fault::Unavailable))] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+            let (tenant, credentials, ca_file, proxies) = (None, None, None, Matcher::from_env());
+            let within = Duration::from_secs(600);
+            let settings = Settings { url, tenant, credentials, ca_file, proxies, within };
+            let (mut book, mut log) = (Book::default(), Vec::new());
+            std::thread::scope(|scope| {
+                (0..answers).for_each(|_| drop(scope.spawn(|| answer_once(&listener))));
+                let bounds = Bounds { pages: 9, until: Instant::now().checked_add(Duration::from_secs(2)) };
+                assert_eq!(ask(&settings, &question, bounds, &mut book, &mut log), asked);
+            });
+            assert_eq!(book.counts.ours, answers * 5000);
+            assert!(book.partial.is_some_and(|why| why.contains("could not be read in time")));
+            assert!(String::from_utf8(log).unwrap().contains("could not be read in time"));
+        }
+    }
 
     #[test]
     fn the_end_of_a_file_begins_with_a_whole_line_and_says_what_is_missing() {

@@ -53,6 +53,12 @@ impl Fleets {
         self.lock().tail_failed();
     }
 
+    /// Whether that is so.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        self.lock().is_deaf()
+    }
+
     /// Loki was read, and what it brought is taken next.
     pub fn tail_read(&self, now: SystemTime) {
         self.lock().tail_read(since_1970_ms(now));

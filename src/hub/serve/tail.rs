@@ -74,21 +74,10 @@ pub async fn run(mut loki: Loki, settings: loki::Settings, query: String, hub: A
     loop {
         let now = SystemTime::now();
         let (question, of) = (question(&query, read_until, now), Arc::clone(&hub));
-        let failure = match tokio::task::spawn_blocking(move || take(loki, &question, &of)).await {
-            Ok((same, reading)) => {
-                loki = same;
-                hub.metrics.tail(result(&reading));
-                reading.failure.map(|(error, _)| error.to_string())
-            }
-            Err(bug) if bug.is_panic() => {
-                hub.fleets.tail_failed();
-                hub.metrics.tail("failed");
-                loki = anew(&settings).await;
-                Some(bug.to_string())
-            }
-            // The program ends.
-            Err(_) => return,
+        let Some((next, failure)) = once(loki, &settings, &hub, move |loki| take(loki, &question, &of)).await else {
+            return;
         };
+        loki = next;
         match &failure {
             None => read_until = Some(now),
             Some(error) if was_well => tracing::error!(error, "the latest lines cannot be read"),
@@ -99,6 +88,27 @@ pub async fn run(mut loki: Loki, settings: loki::Settings, query: String, hub: A
         }
         was_well = failure.is_none();
         tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// One reading, on a thread that may wait: what asks the next time, and why it failed where it did. `None` where the program ends.
+async fn once(
+    loki: Loki,
+    settings: &loki::Settings,
+    hub: &Hub,
+    take: impl FnOnce(Loki) -> (Loki, Reading) + Send + 'static,
+) -> Option<(Loki, Option<String>)> {
+    match tokio::task::spawn_blocking(move || take(loki)).await {
+        Ok((loki, reading)) => {
+            hub.metrics.tail(result(&reading));
+            Some((loki, reading.failure.map(|(error, _)| error.to_string())))
+        }
+        Err(bug) if bug.is_panic() => {
+            hub.fleets.tail_failed();
+            hub.metrics.tail("failed");
+            Some((anew(settings).await, Some(bug.to_string())))
+        }
+        Err(_) => None,
     }
 }
 
@@ -113,7 +123,7 @@ async fn anew(settings: &loki::Settings) -> Loki {
     }
 }
 
-/// Reads, and takes what was read, on a thread that may wait: a book stays where it is, and lines are many.
+/// Reads, and takes what was read: a book stays on its thread, and lines are many.
 fn take(mut loki: Loki, question: &Question, hub: &Hub) -> (Loki, Reading) {
     let mut book = Book::of_tail();
     let mut tell = |says: &str| tracing::debug!("{says}");
@@ -147,7 +157,62 @@ fn result(reading: &Reading) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::super::config::{Args, Config};
+    use super::super::metrics::Now;
+    use super::super::start;
     use super::*;
+
+    /// A hub without guests.
+    async fn hub() -> Arc<Hub> {
+        let command = Args::augment_args(Command::new("serve").no_binary_name(true));
+        let args = Args::from_arg_matches(&command.try_get_matches_from(["--auth", "none"]).unwrap()).unwrap();
+        start::hub(&Config::new(args).unwrap()).await.unwrap().0
+    }
+
+    /// Who asks a server that takes connections and says nothing.
+    fn asking(listener: &TcpListener) -> loki::Settings {
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let settings = Settings { url, query: String::new(), tenant: None, credentials: None };
+        settings.asking(None)
+    }
+
+    fn failed(hub: &Hub) -> bool {
+        let now = Now { runners: hub.runners.by_fleet(Duration::ZERO), held_bytes: 0, uptime: Duration::ZERO };
+        hub.metrics.text(&now).contains("vitals_hub_tail_reads_total{result=\"failed\"} 1\n")
+    }
+
+    #[tokio::test]
+    async fn a_bug_in_a_reading_is_told_and_lines_are_read_again() {
+        let (hub, listener) = (hub().await, TcpListener::bind("127.0.0.1:0").unwrap());
+        let settings = asking(&listener);
+        let loki = Loki::new(&settings).unwrap();
+        let (loki, failure) = once(loki, &settings, &hub, |_| panic!("one of the tail")).await.unwrap();
+        assert!(failure.unwrap().contains("one of the tail"));
+        assert!(failed(&hub) && hub.fleets.is_deaf(), "whom no line comes from is not taken to be silent");
+        let of = Arc::clone(&hub);
+        let well = move |loki| {
+            of.fleets.tail_read(SystemTime::now());
+            (loki, Reading::default())
+        };
+        let (_, failure) = once(loki, &settings, &hub, well).await.unwrap();
+        assert!(failure.is_none() && !hub.fleets.is_deaf());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_ends_the_reading() {
+        let (hub, listener) = (hub().await, TcpListener::bind("127.0.0.1:0").unwrap());
+        assert_eq!(asking(&listener).within, Duration::from_secs(20));
+        let settings = loki::Settings { within: Duration::from_millis(20), ..asking(&listener) };
+        let (question, of) = (question("{a=\"b\"}", None, SystemTime::now()), Arc::clone(&hub));
+        let loki = Loki::new(&settings).unwrap();
+        let (_, failure) = once(loki, &settings, &hub, move |loki| take(loki, &question, &of)).await.unwrap();
+        assert!(failure.unwrap().contains("no answer in time"));
+        assert!(failed(&hub) && hub.fleets.is_deaf());
+    }
 
     #[test]
     fn a_reading_begins_before_the_end_of_the_last() {
