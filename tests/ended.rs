@@ -14,7 +14,7 @@ use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
 use runner_vitals::hub::fleet::file::FleetFile;
-use runner_vitals::hub::fleet::look::{Settings, look_through};
+use runner_vitals::hub::fleet::look::{Settings, look_at};
 use runner_vitals::hub::trail::{Book, read};
 use runner_vitals::line::RunId;
 
@@ -38,7 +38,7 @@ fn a_guest_that_is_over_is_held_in_little_room() {
     }
     let settings = Settings { at_ms: None, window_ms: 86_400_000, long_ready_ms: 3_600_000, forgiven_ms: 21_600_000 };
     let (runners, _) = book.into_closed();
-    let seen = look_through(runners, &FleetFile::default(), settings, i64::MAX);
+    let seen = look_at(runners, &FleetFile::default(), settings, i64::MAX);
     let figures = &seen.fleets[0].figures;
     assert_eq!((figures.runners, figures.jobs.ended), (43_200, 43_200));
     let each = (resident_bytes() - before) / usize::try_from(GUESTS).unwrap();

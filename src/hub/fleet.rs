@@ -1,8 +1,9 @@
 //! `vitals-hub fleet`: what the lines of many runners say of their fleets.
 //!
-//! The stages of a runner's life ([`super::trail::stage`]) are placed in time (`place`), walked through (`walk`) and make it a member of
-//! its fleet ([`member`]); members make figures ([`figures`]), and with what a person says of the fleet ([`mod@file`]) there is more to be said
-//! ([`roll`], [`sizing`], and what of all of it an owner is to look at: [`notice`]). All of it is pure, the clock given; `docs/FLEET.md` has every figure with its formula. Why a runner died is the diagnosis's word.
+//! The stages of a runner's life ([`super::trail::stage`]) are placed in time (`place`), walked through ([`walk`]) and make it a member of
+//! its fleet ([`member`]), which is in one [`state`] after another. Members make figures ([`figures`]), and with what a person says of the
+//! fleet ([`mod@file`]) there is more to be said: [`roll`], [`sizing`], and what of all of it an owner is to look at, [`notice`]. All of it
+//! is pure, the clock given; `docs/FLEET.md` has every figure with its formula. Why a runner died is the diagnosis's word.
 
 pub mod counts;
 pub mod course;
@@ -14,6 +15,7 @@ pub mod member;
 pub mod notice;
 pub mod roll;
 pub mod sizing;
+pub mod state;
 pub mod text;
 pub mod walk;
 
@@ -30,6 +32,7 @@ use super::diagnose::text::Look;
 use super::diagnose::units::harmless;
 use super::diagnose::{Code, Format, LokiArgs};
 use super::trail::loki::question::{OF_ALL, parse_time};
+use super::trail::loki::{self, Question};
 use super::trail::{self, Book};
 use file::FleetFile;
 use look::{Seen, Settings};
@@ -68,6 +71,15 @@ pub struct Args {
 }
 
 impl Args {
+    /// What Loki is asked, and the fleet file; or what is wrong with a setting.
+    fn given(&self, now: SystemTime) -> Result<(Option<(loki::Settings, Question)>, FleetFile), String> {
+        let question = self.loki.question(now, Some(OF_ALL.to_owned()))?;
+        let file = self.fleets.as_deref().map(FleetFile::read).transpose();
+        let file = file.map_err(|error| format!("--fleets {}", harmless(error.to_string())))?;
+        let refused = self.html.as_deref().and_then(sheet::refusal);
+        refused.map_or(Ok((question, file.unwrap_or_default())), Err)
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             at_ms: self.at.map(since_1970_ms),
@@ -88,24 +100,13 @@ pub fn run(
     log: &mut impl Write,
     (now, look): (SystemTime, Look),
 ) -> Code {
-    let question = match args.loki.question(now, Some(OF_ALL.to_owned())) {
-        Ok(question) => question,
-        Err(error) => {
-            let _ = writeln!(log, "vitals-hub: {error}");
+    let (question, file) = match args.given(now) {
+        Ok(given) => given,
+        Err(why) => {
+            let _ = writeln!(log, "vitals-hub: {why}");
             return Code::Setting;
         }
     };
-    let file = match args.fleets.as_deref().map(FleetFile::read).transpose() {
-        Ok(file) => file.unwrap_or_default(),
-        Err(error) => {
-            let _ = writeln!(log, "vitals-hub: --fleets {}", harmless(error.to_string()));
-            return Code::Setting;
-        }
-    };
-    if let Some(why) = args.html.as_deref().and_then(sheet::refusal) {
-        let _ = writeln!(log, "vitals-hub: {why}");
-        return Code::Setting;
-    }
     let mut book = Book::of_stages();
     if question.is_none() || !args.files.is_empty() {
         inputs::read(&args.files, stdin, &mut book, log);
@@ -117,7 +118,7 @@ pub fn run(
     // That the log cannot be written is no reason to say nothing.
     let _ = inputs::tell(&read, log);
     let has_runners = !runners.is_empty();
-    let seen = look::look_through(runners, &file, args.settings(), since_1970_ms(now));
+    let seen = look::look_at(runners, &file, args.settings(), since_1970_ms(now));
     if seen.fleets.iter().all(|fleet| fleet.figures.runners == 0) {
         let why = if has_runners { "no line with a time in the window" } else { "no line of vitals" };
         let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));

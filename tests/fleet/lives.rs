@@ -7,10 +7,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 use runner_vitals::hub::diagnose;
 use runner_vitals::hub::diagnose::cause::Cause;
-use runner_vitals::hub::fleet::file::FleetFile;
-use runner_vitals::hub::fleet::look::{Settings, look_through};
+use runner_vitals::hub::fleet::look::Settings;
 use runner_vitals::hub::fleet::member::{Clock, Member};
-use runner_vitals::hub::fleet::walk::{Outcome, State};
+use runner_vitals::hub::fleet::state::State;
+use runner_vitals::hub::fleet::walk::Outcome;
 use runner_vitals::hub::trail::stage::JobResult;
 use runner_vitals::hub::trail::{Book, read};
 
@@ -479,12 +479,8 @@ fn figures_of_lives_that_are_put_away_are_the_same_in_whatever_order_their_lines
     }
     let lines: Vec<&str> = trail.text.lines().collect();
     let figures = |order: &mut dyn Iterator<Item = usize>| {
-        let mut book = Book::of_stages();
-        let source = book.source("trail.log");
         let text: String = order.flat_map(|at| [lines[at], "\n"]).collect();
-        read::read(text.as_bytes(), source, &mut book).unwrap();
-        let seen = look_through(book.into_closed().0, &FleetFile::default(), USUAL, NOON + 48 * HOUR);
-        format!("{:#?}", seen.fleets)
+        format!("{:#?}", seen(&text, "", USUAL).fleets)
     };
     let all = lines.len();
     let whole = figures(&mut (0..all));

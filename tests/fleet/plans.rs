@@ -3,7 +3,7 @@
 use runner_vitals::hub::fleet::look::{Fleet, Settings};
 use runner_vitals::hub::fleet::roll::Figure;
 use runner_vitals::hub::fleet::sizing::{Advice, Idle};
-use runner_vitals::hub::fleet::walk::State;
+use runner_vitals::hub::fleet::state::State;
 
 use crate::support::{HOUR, Trail, USUAL, fleet, seen, ts};
 

@@ -4,7 +4,7 @@ use runner_vitals::hub::diagnose::cause::Cause;
 use runner_vitals::hub::fleet::counts::{Quantiles, most_within};
 use runner_vitals::hub::fleet::look::Fleet;
 use runner_vitals::hub::fleet::sizing::{Advice, Size};
-use runner_vitals::hub::fleet::walk::State;
+use runner_vitals::hub::fleet::state::State;
 use runner_vitals::hub::trail::stage::JobResult;
 
 use crate::simulator::{Pool, Simulator};

@@ -61,11 +61,16 @@ pub(crate) fn ts(at_ms: i64) -> String {
 
 /// The runners of a text, their phases kept together.
 pub(crate) fn runners(text: &str) -> Vec<Runner> {
+    book(text).into_runners().0
+}
+
+/// What is read of a text.
+pub(crate) fn book(text: &str) -> Book {
     let mut book = Book::of_stages();
     let source = book.source("trail.log");
     read::read(text.as_bytes(), source, &mut book).unwrap();
     assert_eq!(book.broken, []);
-    book.into_runners().0
+    book
 }
 
 /// The only runner of a text, at a time.
@@ -81,7 +86,7 @@ pub(crate) fn seen(text: &str, file: &str, settings: Settings) -> Seen {
     let path = folder.path().join("fleets.toml");
     std::fs::write(&path, file).unwrap();
     let file = FleetFile::read(&path).unwrap();
-    look_at(&runners(text), &file, settings, NOON + 365 * 24 * HOUR)
+    look_at(book(text).into_closed().0, &file, settings, NOON + 365 * 24 * HOUR)
 }
 
 /// The only fleet of a text, at a time.

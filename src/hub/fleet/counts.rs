@@ -1,5 +1,11 @@
 //! Counts over time, and the few statistics that figures are made of. Whole numbers all through.
 
+/// A count as figures have them.
+#[must_use]
+pub fn so_many(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// How many there were when: each count holds from its time on.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {

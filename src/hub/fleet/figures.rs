@@ -9,7 +9,7 @@ use crate::hub::trail::stage::{JobResult, Polls};
 
 use super::counts::Quantiles;
 use super::course::Course;
-use super::walk::State;
+use super::state::State;
 
 pub use make::of_fleet;
 
@@ -83,6 +83,14 @@ pub struct Figures {
     pub unplaced: u64,
     /// How it went from step to step.
     pub course: Course,
+}
+
+impl Figures {
+    /// How many runners are that now.
+    #[must_use]
+    pub fn members_in(&self, state: State) -> usize {
+        self.members.get(&state).copied().unwrap_or(0)
+    }
 }
 
 /// Jobs that were taken.
@@ -185,6 +193,12 @@ pub struct Jobs {
 }
 
 impl Jobs {
+    /// Those that ended so, as the agent said.
+    #[must_use]
+    pub fn told_as(&self, result: JobResult) -> usize {
+        self.told.get(&result).copied().unwrap_or(0)
+    }
+
     /// Those whose runners died.
     #[must_use]
     pub fn died(&self) -> usize {

@@ -11,24 +11,13 @@ use super::figures::{Jobs, Supply};
 use super::look::{Fleet, Plan, Seen};
 use super::roll::{Figure, Roll};
 use super::sizing::Advice;
-use super::walk::State;
+use super::state::State;
 
 /// The version of the schema. A key may be added to it; one that changes or goes is a new version.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// What polls can end with, in the order of `trail::stage::POLL_FIELDS`.
 pub(super) const POLLS: [&str; 7] = ["served", "no_work", "empty", "lost_race", "pod_in_use", "drain", "error"];
-
-/// The word of a result.
-#[must_use]
-pub const fn result(result: JobResult) -> &'static str {
-    match result {
-        JobResult::Success => "success",
-        JobResult::Failure => "failure",
-        JobResult::Cancelled => "cancelled",
-        JobResult::Skipped => "skipped",
-    }
-}
 
 /// All of it.
 #[must_use]
@@ -47,7 +36,7 @@ pub fn document(seen: &Seen, read: &Read) -> Value {
 pub fn value(fleet: &Fleet) -> Value {
     let figures = &fleet.figures;
     let text = |text: &Option<String>| text.as_deref().map(harmless);
-    let members = State::ALL.map(|state| (state.name(), figures.members.get(&state).copied().unwrap_or(0)));
+    let members = State::ALL.map(|state| (state.name(), figures.members_in(state)));
     json!({
         "env": text(&figures.key.env),
         "fleet": text(&figures.key.fleet),
@@ -166,8 +155,7 @@ fn supply(supply: &Supply) -> Value {
 }
 
 fn jobs(jobs: &Jobs) -> Value {
-    let told = [JobResult::Success, JobResult::Failure, JobResult::Cancelled, JobResult::Skipped];
-    let mut outcomes = counts(told.map(|one| (result(one), jobs.told.get(&one).copied().unwrap_or(0))));
+    let mut outcomes = counts(JobResult::ALL.map(|one| (one.name(), jobs.told_as(one))));
     if let Value::Object(outcomes) = &mut outcomes {
         outcomes.insert("unknown".to_owned(), jobs.unknown.into());
         outcomes.insert("died".to_owned(), jobs.died().into());

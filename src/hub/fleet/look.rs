@@ -1,10 +1,9 @@
 //! All fleets at a time: who is a member of which, and what follows for each.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::hub::trail::{Closed, Runner};
+use crate::hub::trail::Closed;
 
 use super::figures::{self, Figures, Key, Window};
 use super::file::{FleetFile, Spec};
@@ -63,33 +62,12 @@ pub struct Settings {
     pub forgiven_ms: i64,
 }
 
-/// Looks at all runners; `now_ms` is the clock. Fleets of the file are there also without a runner.
+/// Looks at all runners; `now_ms` is the clock. Each goes when it is seen. Fleets of the file are there also without a runner.
 #[must_use]
-pub fn look_at(runners: &[Runner], file: &FleetFile, settings: Settings, now_ms: i64) -> Seen {
-    let last_ms = |runner: &Runner| runner.runs.iter().filter_map(|(_, life)| life.last.at_ms()).max();
-    let at_ms = at_ms(runners.iter().filter_map(last_ms), settings, now_ms);
-    fleets(runners.iter(), file, settings, at_ms)
-}
-
-/// The same of runners that nobody needs any more: each goes when it is seen.
-#[must_use]
-pub fn look_through(runners: Vec<Closed>, file: &FleetFile, settings: Settings, now_ms: i64) -> Seen {
-    let at_ms = at_ms(runners.iter().filter_map(|runner| runner.last_ms), settings, now_ms);
-    fleets(runners.into_iter().map(Closed::open), file, settings, at_ms)
-}
-
-/// The time that is looked at, of runners whose last lines are of these times.
-fn at_ms(lasts: impl Iterator<Item = i64>, settings: Settings, now_ms: i64) -> i64 {
-    settings.at_ms.or_else(|| latest(lasts.collect(), now_ms)).unwrap_or(now_ms)
-}
-
-fn fleets<R: Borrow<Runner>>(
-    runners: impl ExactSizeIterator<Item = R>,
-    file: &FleetFile,
-    settings: Settings,
-    at_ms: i64,
-) -> Seen {
+pub fn look_at(runners: Vec<Closed>, file: &FleetFile, settings: Settings, now_ms: i64) -> Seen {
     let count = runners.len();
+    let last = || latest(runners.iter().filter_map(|runner| runner.last_ms).collect(), now_ms);
+    let at_ms = settings.at_ms.or_else(last).unwrap_or(now_ms);
     let clock = Clock { at_ms, forgiven_ms: settings.forgiven_ms, silent_ms: None };
     let window = Window {
         from_ms: at_ms.saturating_sub(settings.window_ms),
@@ -97,7 +75,7 @@ fn fleets<R: Borrow<Runner>>(
         long_ready_ms: settings.long_ready_ms,
     };
     let mut by_key: BTreeMap<Key, Vec<Rc<Member>>> = BTreeMap::new();
-    let members = runners.filter_map(|runner| Member::of(runner.borrow(), clock));
+    let members = runners.into_iter().filter_map(|runner| Member::of(&runner.open(), clock));
     for mut member in members.filter(|member| member.heard_ms >= window.from_ms) {
         let key = Key { env: member.env.take(), fleet: member.fleet.take() };
         // Each by itself has room where runners were that are gone.
@@ -107,11 +85,10 @@ fn fleets<R: Borrow<Runner>>(
     for spec in &file.fleets {
         by_key.entry(spec.key()).or_default();
     }
-    let fleets = by_key.into_iter().map(|(key, members)| {
-        let members: Vec<&Member> = members.iter().map(AsRef::as_ref).collect();
-        fleet(key, &members, file, window)
-    });
-    let fleets = fleets.collect();
+    let fleet = |(key, members): (Key, Vec<Rc<Member>>)| {
+        fleet(key, &members.iter().map(AsRef::as_ref).collect::<Vec<_>>(), file, window)
+    };
+    let fleets = by_key.into_iter().map(fleet).collect();
     Seen { at_ms, fleets, left_out: count.saturating_sub(seen) }
 }
 

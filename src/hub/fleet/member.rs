@@ -9,8 +9,10 @@ use crate::hub::trail::happening::What;
 use crate::hub::trail::life::Life;
 use crate::hub::trail::stage::{Phase, Polls, Stage};
 
+use super::counts::Timeline;
 use super::place::{self, Boot};
-use super::walk::{Job, Outcome, Span, State, Walk, WarmUp};
+use super::state::{Span, State};
+use super::walk::{Job, Outcome, Walk, WarmUp};
 
 /// No silence of a heartbeat is shorter, ms: lines come late.
 const SILENT_MS: i64 = 60_000;
@@ -114,6 +116,12 @@ impl Member {
             unplaced: untimed + given_up,
         })
     }
+}
+
+/// How many of these were in one of these states when.
+pub fn over_time<'m>(members: impl Iterator<Item = &'m Member>, states: &[State]) -> Timeline {
+    let spans = members.flat_map(|member| &member.spans).filter(|span| states.contains(&span.state));
+    Timeline::of(spans.map(|span| (span.from_ms, span.to_ms)))
 }
 
 /// How much two clocks may differ, ms.

@@ -2,8 +2,8 @@
 
 use super::look::Fleet;
 use super::sizing::Advice;
-use super::text::{list, share};
-use super::walk::State;
+use super::state::State;
+use super::text::{deaths, share};
 
 /// How soon something is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub fn of(fleet: &Fleet) -> Vec<Notice> {
     let figures = &fleet.figures;
     let spec = fleet.plan.as_ref().map(|plan| &plan.spec);
     let target = spec.and_then(|spec| spec.target).unwrap_or(0);
-    if target > 0 && figures.members.get(&State::Ready).copied().unwrap_or(0) == 0 {
+    if target > 0 && figures.members_in(State::Ready) == 0 {
         tell(Weight::High, format!("no member is ready, and the target is {target}"));
     }
     if let Some(deficit) = fleet.plan.as_ref().and_then(|plan| plan.deficit).filter(|deficit| deficit.deficit > 0) {
@@ -69,8 +69,8 @@ pub fn of(fleet: &Fleet) -> Vec<Notice> {
         tell(Weight::Medium, format!("{} members have been warming for over 10 min", figures.stuck));
     }
     if !figures.deaths.is_empty() {
-        let causes = list(figures.deaths.iter().map(|(cause, count)| format!("{} {count}", cause.name())));
-        tell(Weight::Medium, format!("{} runners died: {causes}", figures.deaths.values().sum::<usize>()));
+        let count: usize = figures.deaths.values().sum();
+        tell(Weight::Medium, format!("{count} runners died: {}", deaths(figures)));
     }
     if let Some(plan) = &fleet.plan {
         match &plan.advice {

@@ -17,10 +17,11 @@ use crate::hub::diagnose::page::sheet::{self, PageError};
 use crate::hub::diagnose::units::at;
 use crate::hub::trail::Read;
 
+use super::counts::so_many;
 use super::look::Seen;
 use super::notice;
+use super::state::State;
 use super::text;
-use super::walk::State;
 
 const STYLE: &str = include_str!("page/fleet.css");
 
@@ -67,14 +68,13 @@ fn index(page: &mut Markup, seen: &Seen, title: &str) {
     page.tag("</tr></thead>\n<tbody>\n");
     for (nth, fleet) in (1_u32..).zip(&seen.fleets) {
         let figures = &fleet.figures;
-        let members = |state| figures.members.get(&state).copied().unwrap_or(0);
         page.tag("<tr><th scope=\"row\"><a href=\"#fleet-").number(nth).tag("\">").text(&text::name(&figures.key));
         page.tag("</a></th>");
         let counts = [
             figures.runners,
-            members(State::Warming),
-            members(State::Ready),
-            members(State::Claimed),
+            figures.members_in(State::Warming),
+            figures.members_in(State::Ready),
+            figures.members_in(State::Claimed),
             figures.claims.count,
             figures.deaths.values().sum(),
         ];
@@ -86,8 +86,4 @@ fn index(page: &mut Markup, seen: &Seen, title: &str) {
         page.text(notices.first().map_or("nothing", |first| first.says.as_str())).tag("</td></tr>\n");
     }
     page.tag("</tbody>\n</table></div>\n</section>\n");
-}
-
-pub(super) fn so_many(count: usize) -> i128 {
-    i128::try_from(count).unwrap_or(i128::MAX)
 }

@@ -1,10 +1,10 @@
 //! A roll from one image to another, and the warm deficit: what is, against what the fleet file says.
 
-use super::counts::Timeline;
+use super::counts::so_many;
 use super::figures::{Figures, Window};
 use super::file::Spec;
-use super::member::Member;
-use super::walk::State;
+use super::member::{Member, over_time};
+use super::state::State;
 
 /// A roll that has gone nowhere for so long is stuck, ms.
 pub const STUCK_MS: i64 = 900_000;
@@ -78,13 +78,9 @@ pub fn roll(members: &[&Member], figures: &Figures, spec: Option<&Spec>) -> Opti
     let alive = || members.iter().filter(|member| member.state.is_alive());
     let is_stale = |member: &Member| member.image.as_ref().is_some_and(|own| *own != image);
     let is_current = |member: &Member| member.image.as_ref() == Some(&image);
-    let spans = |of: &dyn Fn(&Member) -> bool, states: &[State]| {
-        let spans = members.iter().filter(|member| of(member)).flat_map(|member| &member.spans);
-        let in_states = spans.filter(|span| states.contains(&span.state));
-        Timeline::of(in_states.map(|span| (span.from_ms, span.to_ms)))
-    };
-    let stale_then = spans(&is_stale, &[State::Warming, State::Ready, State::Claimed, State::Untold]);
-    let rolling_then = spans(&is_current, &[State::Warming]);
+    let all = || members.iter().copied();
+    let stale_then = over_time(all().filter(|member| is_stale(member)), &State::ALIVE);
+    let rolling_then = over_time(all().filter(|member| is_current(member)), &[State::Warming]);
     let stale = alive().filter(|member| is_stale(member)).count();
     let warming = alive().filter(|member| member.state == State::Warming && is_current(member)).count();
     let rolling = Figure::of(spec.and_then(|spec| spec.rolling), if stale > 0 { so_many(warming) } else { 0 });
@@ -146,10 +142,4 @@ pub fn deficit_of(alive: usize, running: usize, spec: &Spec) -> Option<Deficit> 
     let wanted = load.value().saturating_add(floor).min(target);
     let deficit = wanted.saturating_sub(allocated.value().max(load.value())).max(0);
     Some(Deficit { deficit, load, allocated, floor, target })
-}
-
-/// A count as figures have them.
-#[must_use]
-pub fn so_many(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

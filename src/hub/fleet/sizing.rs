@@ -1,8 +1,8 @@
 //! How large a fleet is to be: advice from its figures, with the numbers put in, or why there is none.
 
+use super::counts::so_many;
 use super::figures::Figures;
 use super::file::Spec;
-use super::roll::so_many;
 
 /// No advice from fewer claims.
 pub const CLAIMS: usize = 30;

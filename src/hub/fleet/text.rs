@@ -11,7 +11,7 @@ use super::figures::{Figures, Key};
 use super::look::{Fleet, Plan};
 use super::roll::{Deficit, Figure, Roll};
 use super::sizing::{Advice, IDLE_PCT, Idle, Size};
-use super::walk::State;
+use super::state::State;
 
 /// Writes the figures of a fleet.
 ///
@@ -35,7 +35,7 @@ pub fn write(fleet: &Fleet, look: Look, out: &mut impl Write) -> io::Result<()> 
     row(out, "ready", &supply(figures))?;
     row(out, "jobs", &jobs(figures))?;
     if !figures.deaths.is_empty() {
-        row(out, "deaths", &list(figures.deaths.iter().map(|(cause, count)| format!("{} {count}", cause.name()))))?;
+        row(out, "deaths", &deaths(figures))?;
     }
     if figures.images.iter().any(|(image, _)| image.is_some()) {
         row(out, "images", &images(figures))?;
@@ -105,7 +105,7 @@ pub fn name(key: &Key) -> String {
 
 fn members(figures: &Figures) -> String {
     let word = |state: &State| {
-        let count = figures.members.get(state).copied().unwrap_or(0);
+        let count = figures.members_in(*state);
         let more = match state {
             State::Warming if figures.stuck > 0 => format!(" ({} for over 10 min)", figures.stuck),
             State::Ready if figures.long_ready > 0 => format!(" ({} for long)", figures.long_ready),
@@ -184,7 +184,7 @@ pub(super) fn supply(figures: &Figures) -> String {
 fn jobs(figures: &Figures) -> String {
     let jobs = &figures.jobs;
     let mut words = vec![format!("running {}", jobs.running), format!("ended {}", jobs.ended)];
-    words.extend(jobs.told.iter().map(|(result, count)| format!("{} {count}", super::json::result(*result))));
+    words.extend(jobs.told.iter().map(|(result, count)| format!("{} {count}", result.name())));
     if jobs.unknown > 0 {
         words.push(format!("unknown {} ({} with a code other than 0)", jobs.unknown, jobs.unknown_failing));
     }
@@ -201,6 +201,10 @@ fn ended(cause: Cause) -> String {
     // Nobody dies of that there was no probe.
     let how = if cause == Cause::NoVitals { "fell silent with" } else { "died of" };
     format!("{how} {}", cause.name())
+}
+
+pub(super) fn deaths(figures: &Figures) -> String {
+    list(figures.deaths.iter().map(|(cause, count)| format!("{} {count}", cause.name())))
 }
 
 fn images(figures: &Figures) -> String {
@@ -264,7 +268,7 @@ pub(super) fn polls(figures: &Figures) -> String {
     )
 }
 
-pub(super) fn list(words: impl Iterator<Item = String>) -> String {
+fn list(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 

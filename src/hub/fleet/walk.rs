@@ -9,61 +9,10 @@ use std::num::NonZeroU64;
 use crate::hub::trail::stage::{JobResult, Phase, Stage, Waited};
 
 use super::place::{Boot, Placed};
+use super::state::{Span, State};
 
 /// The guest was up before its runner, and what it says of its boot is of a machine with several, ms.
 const BOOT_MOST_MS: u64 = 1_800_000;
-
-/// What a runner is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum State {
-    /// Up, and its agent not ready yet.
-    Warming,
-    /// It waits for a job.
-    Ready,
-    /// It has one.
-    Claimed,
-    /// Its job, or itself without one, has ended.
-    Ended,
-    /// It fell silent without a last word, or longer than is forgiven.
-    Lost,
-    /// It is up; what it does is not told.
-    Untold,
-}
-
-impl State {
-    /// All of them, in the order of a life.
-    pub const ALL: [Self; 6] = [Self::Warming, Self::Ready, Self::Claimed, Self::Ended, Self::Lost, Self::Untold];
-
-    /// The name that outputs and documentation use.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Warming => "warming",
-            Self::Ready => "ready",
-            Self::Claimed => "claimed",
-            Self::Ended => "ended",
-            Self::Lost => "lost",
-            Self::Untold => "untold",
-        }
-    }
-
-    /// Whether it counts as there.
-    #[must_use]
-    pub const fn is_alive(self) -> bool {
-        matches!(self, Self::Warming | Self::Ready | Self::Claimed | Self::Untold)
-    }
-}
-
-/// From when to when it was what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// What.
-    pub state: State,
-    /// Since when, ms since 1970.
-    pub from_ms: i64,
-    /// Until when.
-    pub to_ms: i64,
-}
 
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

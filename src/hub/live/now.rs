@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::hub::fleet::counts::so_many;
 use crate::hub::fleet::figures::Key;
 use crate::hub::fleet::file::Spec;
 use crate::hub::fleet::roll::{self, Deficit, Figure};
-use crate::hub::fleet::walk::State;
+use crate::hub::fleet::state::State;
 
 use super::one::One;
 use super::tally::Tally;
@@ -113,7 +114,7 @@ fn roll_of(alive: &[&One], spec: Option<&Spec>) -> Option<RollNow> {
     let has = |one: &One| one.is.image.as_deref().map(|own| own == image);
     let stale = alive.iter().filter(|one| has(one) == Some(false)).count();
     let warming = alive.iter().filter(|one| one.is.state == State::Warming && has(one) == Some(true)).count();
-    let rolling = if stale > 0 { roll::so_many(warming) } else { 0 };
+    let rolling = if stale > 0 { so_many(warming) } else { 0 };
     Some(RollNow {
         current: alive.iter().filter(|one| has(one) == Some(true)).count(),
         stale,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::hub::fleet::figures::{Key, STUCK_MS};
 use crate::hub::fleet::member::{self, Member};
-use crate::hub::fleet::walk::{Outcome, State};
+use crate::hub::fleet::state::State;
+use crate::hub::fleet::walk::Outcome;
 use crate::hub::trail::heard::{Heard, OfRunner, Sign};
 use crate::hub::trail::stage::Polls;
 use crate::line::{Line, RunId};

@@ -7,7 +7,7 @@ use crate::hub::diagnose::page::markup::Markup;
 use crate::hub::diagnose::page::sheet::{BEGIN, STYLE};
 use crate::hub::diagnose::units::at;
 use crate::hub::fleet::figures::Key;
-use crate::hub::fleet::walk::State;
+use crate::hub::fleet::state::State;
 
 use super::now::{FleetNow, Named, Now};
 use super::tally::{CAUSES, STATUSES, Times};

@@ -1,6 +1,6 @@
 use super::*;
 use crate::hub::fleet::roll;
-use crate::hub::fleet::walk::State;
+use crate::hub::fleet::state::State;
 use crate::line::RunId;
 
 mod odd;

@@ -56,6 +56,22 @@ pub enum JobResult {
     Skipped,
 }
 
+impl JobResult {
+    /// All of them, in the order of outputs.
+    pub const ALL: [Self; 4] = [Self::Success, Self::Failure, Self::Cancelled, Self::Skipped];
+
+    /// The word that lines and outputs use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
 /// A wait and what it counts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Waited {
@@ -200,13 +216,8 @@ impl Stage {
             "ended" => Phase::Ended,
             _ => return None,
         };
-        let job_result = line.text(field::JOB_RESULT).and_then(|result| match result {
-            "success" => Some(JobResult::Success),
-            "failure" => Some(JobResult::Failure),
-            "cancelled" => Some(JobResult::Cancelled),
-            "skipped" => Some(JobResult::Skipped),
-            _ => None,
-        });
+        let told = line.text(field::JOB_RESULT);
+        let job_result = told.and_then(|told| JobResult::ALL.into_iter().find(|one| one.name() == told));
         let waited_ms = line.scaled(field::WAITED).map(|ms| ms.max(0)).filter(|ms| ms.unsigned_abs() <= MOST_MS);
         let waited_ms = waited_ms.and_then(|ms| u32::try_from(ms).ok());
         let waited = waited_ms.map(|ms| match line.text(field::WAITED_FROM) {

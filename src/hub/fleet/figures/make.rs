@@ -6,8 +6,9 @@ use crate::hub::trail::stage::Polls;
 
 use super::super::counts::{Quantiles, Timeline, most_within};
 use super::super::course::{self, Course};
-use super::super::member::Member;
-use super::super::walk::{Job, Outcome, State};
+use super::super::member::{Member, over_time};
+use super::super::state::State;
+use super::super::walk::{Job, Outcome};
 use super::{BURST_MS, COLD_MS, Claims, Figures, Jobs, Key, STUCK_MS, Supply, Waits, WarmUps, Window};
 
 /// A job that a runner has so soon after it became ready was there before, ms.
@@ -60,10 +61,11 @@ pub fn of_fleet(key: Key, members: &[&Member], window: Window) -> Figures {
     claims.sort_by_key(|claim| claim.claimed_ms);
     let claiming = |member: &&&Member| member.jobs.iter().any(|job| job.claimed_ms.is_some_and(is_in));
     let alive = || members.iter().filter(|member| member.state.is_alive());
+    let in_state = |state: State| over_time(members.iter().copied(), &[state]);
     let over_time = course::Members {
-        ready: over_time(members, &[State::Ready]),
-        warming: over_time(members, &[State::Warming]),
-        claimed: over_time(members, &[State::Claimed]),
+        ready: in_state(State::Ready),
+        warming: in_state(State::Warming),
+        claimed: in_state(State::Claimed),
     };
     Figures {
         from_ms: span.from_ms,
@@ -135,12 +137,6 @@ fn waits(claims: &[Claim]) -> Waits {
     }
 }
 
-/// How many members were in one of these states when.
-fn over_time(members: &[&Member], states: &[State]) -> Timeline {
-    let spans = members.iter().flat_map(|member| &member.spans).filter(|one| states.contains(&one.state));
-    Timeline::of(spans.map(|one| (one.from_ms, one.to_ms)))
-}
-
 fn course(claims: &[Claim], members: &course::Members, span: Window) -> Course {
     let found_none = |claim: &&Claim| is_unmet(claim, &members.ready) || seems_unmet(claim, &members.ready);
     let times: Vec<i64> = claims.iter().map(|claim| claim.claimed_ms).collect();
@@ -149,7 +145,7 @@ fn course(claims: &[Claim], members: &course::Members, span: Window) -> Course {
 }
 
 fn supply(members: &[&Member], claims: &[Claim], ready: &Timeline, span: Window) -> Supply {
-    let free = over_time(members, &[State::Ready, State::Warming]);
+    let free = over_time(members.iter().copied(), &[State::Ready, State::Warming]);
     let first = ready.stretches(span.from_ms, span.to_ms).find(|(_, _, count)| *count > 0).map(|(from, _, _)| from);
     let from_ms = first.unwrap_or(span.to_ms);
     let mut gaps = ready.gaps(from_ms, span.to_ms);

@@ -7,6 +7,7 @@ use crate::hub::diagnose::page::ticks::{self, Unit};
 use crate::hub::diagnose::units::time;
 use crate::hub::trail::film::view::{Axis, Scale};
 
+use super::super::counts::so_many;
 use super::super::course::Step;
 use super::super::figures::Figures;
 use super::super::look::Fleet;
@@ -112,8 +113,4 @@ fn bar(svg: &mut Markup, open: &'static str, axis: &Axis, step: &Step, (count, t
     let width = (to - from - 4).max(10);
     svg.tag(open).tenths(from).tag("\" y=\"").tenths(y).tag("\" width=\"").tenths(width);
     svg.tag("\" height=\"").tenths(BOTTOM - y).tag("\"/>\n");
-}
-
-fn so_many(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

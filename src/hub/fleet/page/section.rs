@@ -1,17 +1,18 @@
 //! A fleet on the page: what stands out in large words, then its figures.
 
+use crate::hub::diagnose::cause::Cause;
 use crate::hub::diagnose::page::frame::{self, Numbers};
 use crate::hub::diagnose::page::markup::Markup;
 use crate::hub::diagnose::units::{at, time};
 use crate::hub::trail::stage::JobResult;
 
+use super::super::counts::so_many;
 use super::super::figures::{Figures, Jobs};
-use super::super::json;
 use super::super::look::Fleet;
 use super::super::notice::{self, Notice, Weight};
 use super::super::roll::Roll;
+use super::super::state::State;
 use super::super::text;
-use super::super::walk::State;
 use super::drawing;
 use super::tables::{self, Bar};
 
@@ -42,7 +43,7 @@ pub(super) fn section(fleet: &Fleet, nth: u32, numbers: &mut Numbers) -> Markup 
         html.tag("<p class=\"untold\">Deaths: none.</p>\n");
     } else {
         html.tag("<h3>Deaths</h3>\n");
-        let about = |(cause, count): (&crate::hub::diagnose::cause::Cause, &usize)| Bar {
+        let about = |(cause, count): (&Cause, &usize)| Bar {
             name: cause.name().to_owned(),
             about: cause.about().to_owned(),
             count: *count,
@@ -86,7 +87,7 @@ fn head(html: &mut Markup, figures: &Figures, notices: &[Notice], nth: u32) {
         html.tag("</ul>\n");
     }
     let span = time(figures.to_ms.saturating_sub(figures.from_ms).max(0));
-    html.tag("<p class=\"trail\">").number(super::so_many(figures.runners)).tag(" runners, ");
+    html.tag("<p class=\"trail\">").number(so_many(figures.runners)).tag(" runners, ");
     html.text(&at(figures.from_ms))
         .tag(" to ")
         .text(&at(figures.to_ms))
@@ -118,9 +119,9 @@ fn members(figures: &Figures) -> Vec<Bar> {
         State::Lost => "fell silent".to_owned(),
         State::Untold => "is up, and tells no phase".to_owned(),
     };
-    let count = |state| figures.members.get(&state).copied().unwrap_or(0);
-    let bar = |state: State| Bar { name: state.name().to_owned(), about: about(state), count: count(state) };
-    State::ALL.map(bar).into_iter().collect()
+    let bar =
+        |state: State| Bar { name: state.name().to_owned(), about: about(state), count: figures.members_in(state) };
+    State::ALL.map(bar).into()
 }
 
 fn drawings(html: &mut Markup, fleet: &Fleet, numbers: &mut Numbers) {
@@ -134,10 +135,8 @@ fn drawings(html: &mut Markup, fleet: &Fleet, numbers: &mut Numbers) {
 }
 
 fn outcomes(jobs: &Jobs) -> Vec<Bar> {
-    let told = [JobResult::Success, JobResult::Failure, JobResult::Cancelled, JobResult::Skipped];
     let bar = |name: &str, about: &str, count| Bar { name: name.to_owned(), about: about.to_owned(), count };
-    let mut bars: Vec<Bar> =
-        told.map(|one| bar(json::result(one), "as its agent says", jobs.told.get(&one).copied().unwrap_or(0))).into();
+    let mut bars: Vec<Bar> = JobResult::ALL.map(|one| bar(one.name(), "as its agent says", jobs.told_as(one))).into();
     let unknown = format!("how is not told; {} with a code other than 0", jobs.unknown_failing);
     bars.push(bar("unknown", &unknown, jobs.unknown));
     bars.push(bar("died", "its runner died", jobs.died()));

@@ -3,12 +3,11 @@
 use crate::hub::diagnose::page::markup::Markup;
 use crate::hub::diagnose::units::time;
 
-use super::super::counts::Quantiles;
+use super::super::counts::{Quantiles, so_many};
 use super::super::figures::Figures;
 use super::super::look::Plan;
 use super::super::sizing::{Advice, Size};
 use super::super::text;
-use super::so_many;
 
 /// A row with a bar.
 #[derive(Clone, Debug)]

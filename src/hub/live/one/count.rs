@@ -1,7 +1,8 @@
 //! What is counted of a runner, each thing once: claims, ends, warm-ups, polls, its death.
 
 use crate::hub::fleet::member::Member;
-use crate::hub::fleet::walk::{Outcome, State};
+use crate::hub::fleet::state::State;
+use crate::hub::fleet::walk::Outcome;
 use crate::hub::live::DEAD_MS;
 use crate::hub::live::tally::{self, Tally};
 use crate::hub::trail::Runner;

@@ -10,7 +10,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-use crate::hub::fleet::walk::State;
+use crate::hub::fleet::state::State;
 use crate::hub::live::now::{FleetNow, Now, RollNow};
 use crate::hub::live::tally::{CAUSES, SECONDS, STATUSES, Times};
 use crate::hub::trail::stage::POLL_FIELDS;
