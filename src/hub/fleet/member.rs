@@ -7,7 +7,7 @@ use crate::hub::diagnose::{clock, verdict};
 use crate::hub::trail::Runner;
 use crate::hub::trail::happening::What;
 use crate::hub::trail::life::Life;
-use crate::hub::trail::stage::{Phase, Polls, Stage};
+use crate::hub::trail::stage::{Phase, Polls, Stages};
 
 use super::counts::Timeline;
 use super::place::{self, Boot};
@@ -75,10 +75,8 @@ impl Member {
     #[must_use]
     pub fn of(runner: &Runner, clock: Clock) -> Option<Self> {
         let lives = || runner.runs.iter().map(|(_, life)| life.as_ref());
-        let stages: Vec<Stage> =
-            lives().filter_map(|life| life.stages.as_ref()).flat_map(|stages| stages.sorted()).collect();
-        let given_up: u64 = lives().filter_map(|life| life.stages.as_ref()).map(|stages| stages.given_up).sum();
-        let (boots, untimed) = place::place(&stages, clock.at_ms);
+        let told = || lives().filter_map(|life| life.stages.as_deref());
+        let (boots, untimed) = place::place(told().flat_map(Stages::sorted), clock.at_ms);
         let mut walk = Walk::through(&boots);
         let created = lives().filter_map(|life| life.about.as_ref()?.member.as_ref()?.created_ms).min();
         if let Some((warm, created)) = walk.warm_ups.first_mut().zip(created) {
@@ -109,11 +107,9 @@ impl Member {
             spans: walk.spans,
             jobs: walk.jobs,
             warm_ups: walk.warm_ups,
-            polls: lives()
-                .filter_map(|life| life.stages.as_ref())
-                .fold(Polls::default(), |sum, stages| sum.plus(&stages.polls())),
+            polls: told().fold(Polls::default(), |sum, stages| sum.plus(&stages.polls())),
             died_of,
-            unplaced: untimed + given_up,
+            unplaced: told().fold(untimed, |sum, stages| sum.saturating_add(stages.given_up)),
         })
     }
 }

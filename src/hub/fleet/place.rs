@@ -25,23 +25,23 @@ pub(super) struct Placed {
 /// Places the stages; and how many cannot be: neither they nor their boot have a time.
 ///
 /// Within a boot the order is that of the time since boot. The clock is taken as it was last, since what sets it puts it right.
-pub(super) fn place(stages: &[Stage], until_ms: i64) -> (Vec<Boot>, u64) {
+pub(super) fn place(stages: impl Iterator<Item = Stage>, until_ms: i64) -> (Vec<Boot>, u64) {
     let mut boots: HashMap<u64, Vec<Stage>> = HashMap::new();
     for stage in stages {
-        boots.entry(stage.boot).or_default().push(*stage);
+        boots.entry(stage.boot).or_default().push(stage);
     }
     let mut untimed = 0;
     let mut placed: Vec<Boot> = Vec::new();
     for stages in boots.into_values() {
         let (boot, lost) = boot(&stages, until_ms);
         untimed += lost;
-        placed.extend(boot.filter(|boot| !boot.stages.is_empty()));
+        placed.extend(Some(boot).filter(|boot| !boot.stages.is_empty()));
     }
     placed.sort_by_key(|boot| (boot.stages.first().map(|first| first.at_ms), boot.heard_ms));
     (placed, untimed)
 }
 
-fn boot(stages: &[Stage], until_ms: i64) -> (Option<Boot>, u64) {
+fn boot(stages: &[Stage], until_ms: i64) -> (Boot, u64) {
     let booted = |stage: &Stage| {
         let uptime = i64::try_from(stage.uptime_ms?).ok()?;
         Some((uptime, stage.at_ms?.saturating_sub(uptime)))
@@ -69,5 +69,5 @@ fn boot(stages: &[Stage], until_ms: i64) -> (Option<Boot>, u64) {
         placed.push(Placed { at_ms, stage: *stage });
     }
     placed.sort_by_key(|one| (one.at_ms, one.stage.phase));
-    (Some(Boot { boot_ms, stages: placed, heard_ms }), untimed)
+    (Boot { boot_ms, stages: placed, heard_ms }, untimed)
 }

@@ -68,8 +68,9 @@ pub struct Book {
     /// Sources that could not be read to their ends.
     pub(super) cut: HashSet<u32>,
     pub(super) lives: HashMap<Writer, Kept>,
-    /// How many of them were opened since they were last looked through.
-    opened: usize,
+    /// How many of them were opened since they were last looked through, and how many had to stay open then.
+    pub(super) opened: usize,
+    left_open: usize,
     pub(super) names: Names,
     twins: Twins,
     pub(super) crowds: Crowds,
@@ -254,7 +255,8 @@ impl Book {
 
     /// A run that a line is of.
     fn open(&mut self, writer: Writer, mark: Mark) -> &mut Life {
-        if self.keeps_stages && self.opened >= kept::OPENED {
+        // As many as there are, so that those that stay open are not looked at again and again.
+        if self.keeps_stages && self.opened >= self.left_open.max(kept::OPENED) {
             self.put_away();
         }
         let kept = match self.lives.entry(writer) {
@@ -273,6 +275,7 @@ impl Book {
         done::let_go(&mut self.lives);
         self.lives.values_mut().for_each(Kept::put_away);
         self.opened = 0;
+        self.left_open = self.lives.values().filter(|kept| !kept.is_packed()).count();
     }
 
     /// Lets runs go where too many have one name: when one more comes, or at the end.

@@ -8,7 +8,7 @@ use super::life::Life;
 use super::slice::{Mark, Place};
 use crate::line::RunId;
 
-/// When so many runs were opened all are looked through, so that few are open that need not be.
+/// When so many runs were opened, and as many as stay open, all are looked through, so that few are open that need not be.
 pub(super) const OPENED: usize = 1024;
 
 /// A run: open, or its bytes.
@@ -115,6 +115,16 @@ mod tests {
         }
         assert_eq!(book.broken, []);
         book.into_runners().0
+    }
+
+    #[test]
+    fn runs_that_stay_open_are_looked_through_less_often_the_more_they_are() {
+        let mut book = Book::of_stages();
+        for nth in 0..6000 {
+            let line = format!("RUNNER_VITALS ts= run={} seq=1 load1=0.10", RunId::from_random(nth).as_str());
+            book.take(line.as_bytes(), Origin::default(), Place::default());
+        }
+        assert_eq!(book.opened, 6000 - 4096);
     }
 
     #[test]
