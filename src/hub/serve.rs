@@ -117,8 +117,8 @@ impl From<io::Error> for ServeError {
 /// When it cannot begin, or lines were still on their way when the time to drain was over.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
     start::raise_open_files();
-    let files = reload::Files::looked_at(&config);
-    let (hub, tls) = start::hub(&config).await?;
+    let mut files = reload::Files::default();
+    let (hub, tls) = start::hub(&config, &mut files).await?;
     let (told, stopped) = watch::channel(false);
     let main = start::port(&config, &hub, tls.as_ref()).await?;
     let side = start::side_port(&config, &hub).await?;

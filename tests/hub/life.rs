@@ -5,6 +5,7 @@ use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use rustls::pki_types::pem::PemObject as _;
@@ -146,6 +147,26 @@ fn a_file_without_a_token_yet_is_no_fault() {
     fs::write(file.path(), token_line("runner-1")).unwrap();
     until("the first token", || (post("runner-1") == 204).then_some(()));
     assert_eq!(reloads("failed"), 0);
+}
+
+/// `--auth tokens=<(sops -d tokens)`.
+#[test]
+fn a_file_can_be_a_pipe() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokens");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let write = std::thread::spawn({
+        let path = path.clone();
+        move || fs::write(path, token_line("runner-1")).unwrap()
+    });
+    let hub = Hub::start(&["--auth", &format!("tokens={}", path.display())]);
+    write.join().unwrap();
+    // Nobody writes to it again: a hub that looked again would wait for that, or find no token.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(Client::connect(hub.address).post("runner-1", line(1).as_bytes()).status, 204);
+    for result in ["taken", "failed"] {
+        assert_eq!(metric(hub.address, &format!("vitals_hub_reloads_total{{file=\"tokens\",result=\"{result}\"}}")), 0);
+    }
 }
 
 #[test]

@@ -29,16 +29,17 @@ pub(super) struct Watch {
 /// Takes what stands in files now, in their order; an error names the file.
 type Take = dyn Fn(&[Vec<u8>]) -> Result<(), String> + Send;
 
-/// All files that are read again when they change, as they are before the start reads them: whatever changes from then on is a change.
+/// All files that are read again when they change.
+#[derive(Debug, Default)]
 pub(super) struct Files {
-    tls: Watched,
-    fleets: Watched,
-    tokens: Watched,
-    page_tokens: Watched,
+    pub(super) tls: Watched,
+    pub(super) fleets: Watched,
+    pub(super) tokens: Watched,
+    pub(super) page_tokens: Watched,
 }
 
 /// Files that belong together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Watched {
     files: Vec<NamedFile>,
     seen: Option<[u8; 32]>,
@@ -54,23 +55,6 @@ pub enum Look {
     Changed(Vec<Vec<u8>>),
     /// They cannot be read any more.
     Unreadable(io::Error),
-}
-
-impl Files {
-    /// Those that the settings name.
-    pub(super) fn looked_at(config: &Config) -> Self {
-        let tls = config.tls.iter().flat_map(|files| [&files.cert, &files.key]);
-        let tokens = match &config.auth {
-            AuthMode::Tokens(file) => Some(file),
-            _ => None,
-        };
-        Self {
-            tls: Watched::looked_at(tls),
-            fleets: Watched::looked_at(&config.fleet_file),
-            tokens: Watched::looked_at(tokens),
-            page_tokens: Watched::looked_at(&config.readers),
-        }
-    }
 }
 
 /// Who takes what changes in them.
@@ -146,17 +130,20 @@ fn look(mut watched: Watched) -> (Watched, Look) {
 }
 
 impl Watched {
-    /// Nothing was seen of these files yet.
-    #[must_use]
-    pub fn new(files: Vec<NamedFile>) -> Self {
-        Self { files, seen: None, has_failed: false }
-    }
-
-    /// All of them seen as they are. What is wrong with them is for the start to say.
-    fn looked_at<'f>(files: impl IntoIterator<Item = &'f NamedFile>) -> Self {
-        let mut watched = Self::new(files.into_iter().cloned().collect());
-        watched.look();
-        watched
+    /// Reads files for the first time. What changes from then on is a change; but of a pipe, which gives what it has once.
+    ///
+    /// # Errors
+    /// With the name of the file: when it cannot be read.
+    pub fn first<const N: usize>(&mut self, files: [&NamedFile; N]) -> io::Result<[Vec<u8>; N]> {
+        let mut contents = [const { Vec::new() }; N];
+        for (content, file) in contents.iter_mut().zip(files) {
+            *content = file.read()?;
+        }
+        if files.iter().all(|file| file.path().is_file()) {
+            self.files = files.into_iter().cloned().collect();
+            self.seen = Some(digest(&contents));
+        }
+        Ok(contents)
     }
 
     /// Reads the files; they may be half written, so what is wrong with them may be right at the next look.
@@ -168,13 +155,10 @@ impl Watched {
                 self.has_failed = true;
                 Look::Unreadable(error)
             }
+            Ok(contents) if contents.is_empty() => Look::Same,
             Ok(contents) => {
                 self.has_failed = false;
-                let mut hash = Sha256::new();
-                for content in &contents {
-                    hash.update(Sha256::digest(content));
-                }
-                let seen = hash.finalize().into();
+                let seen = digest(&contents);
                 if self.seen == Some(seen) {
                     return Look::Same;
                 }
@@ -185,6 +169,14 @@ impl Watched {
     }
 }
 
+fn digest(contents: &[Vec<u8>]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for content in contents {
+        hash.update(Sha256::digest(content));
+    }
+    hash.finalize().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,18 +185,19 @@ mod tests {
     fn a_change_is_seen_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let mut watched = Watched::new(vec![NamedFile::new("--tls-key", path.clone())]);
+        let (file, mut watched) = (NamedFile::new("--tls-key", path.clone()), Watched::default());
         let says = format!("--tls-key {}: No such file", path.display());
-        assert!(matches!(watched.look(), Look::Unreadable(error) if error.to_string().starts_with(&says)));
+        assert!(watched.first([&file]).unwrap_err().to_string().starts_with(&says));
+        std::fs::write(&path, "1").unwrap();
+        assert_eq!(watched.first([&file]).unwrap(), [b"1"]);
         assert!(matches!(watched.look(), Look::Same));
-        for content in ["1", "2", "1"] {
+        for content in ["2", "1", "2"] {
             std::fs::write(&path, content).unwrap();
             assert!(matches!(watched.look(), Look::Changed(now) if now == [content.as_bytes()]));
             assert!(matches!(watched.look(), Look::Same));
         }
-        let mut watched = Watched::looked_at([&NamedFile::new("--tls-key", path.clone())]);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(watched.look(), Look::Unreadable(error) if error.to_string().starts_with(&says)));
         assert!(matches!(watched.look(), Look::Same));
-        std::fs::write(&path, "2").unwrap();
-        assert!(matches!(watched.look(), Look::Changed(_)));
     }
 }

@@ -25,6 +25,7 @@ use super::out::loki::Loki;
 use super::out::stdout::Stdout;
 use super::pages::Pages;
 use super::refusals::Refusals;
+use super::reload::{Files, Watched};
 use super::runners::Runners;
 use super::tls::{Tls, TlsFiles};
 use super::ways::Ways;
@@ -69,18 +70,22 @@ fn left_for_guests(wanted: u32, open_files: u64) -> Option<u32> {
     Some(u32::try_from(left).map_or(wanted, |left| left.min(wanted)))
 }
 
-/// The hub, and how its main port is encrypted.
-pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>), ServeError> {
+/// The hub, and how its main port is encrypted; `files` are those that it read and that may change.
+pub(super) async fn hub(config: &Config, files: &mut Files) -> Result<(Arc<Hub>, Option<Arc<Tls>>), ServeError> {
     let fleets = match &config.fleet_file {
         None => FleetFile::default(),
-        Some(file) => fleets(file, &read(file)?).map_err(ServeError::Setting)?,
+        Some(file) => {
+            let [content] = files.fleets.first([file]).map_err(|error| setting(&error))?;
+            fleets(file, &content).map_err(ServeError::Setting)?
+        }
     };
     let fleets = Arc::new(Fleets::new(fleets, SystemTime::now()));
     let metrics = Arc::new(Metrics::of(Arc::clone(&fleets)));
     let tls = match &config.tls {
         None => None,
-        Some(files) => {
-            let made = files.config(&read(&files.cert)?, &read(&files.key)?);
+        Some(of) => {
+            let [chain, key] = files.tls.first([&of.cert, &of.key]).map_err(|error| setting(&error))?;
+            let made = of.config(&chain, &key);
             Some(Arc::new(Tls::new(made.map_err(ServeError::Setting)?)))
         }
     };
@@ -100,8 +105,8 @@ pub(super) async fn hub(config: &Config) -> Result<(Arc<Hub>, Option<Arc<Tls>>),
         _ => None,
     });
     let hub = Hub {
-        auth: auth(&config.auth, &trust).await?,
-        readers: config.readers.as_ref().map(readers).transpose()?,
+        auth: auth(&config.auth, &trust, &mut files.tokens).await?,
+        readers: config.readers.as_ref().map(|file| readers(file, &mut files.page_tokens)).transpose()?,
         env: config.env.clone(),
         runners: Runners::new(config.pace),
         pace: config.pace,
@@ -173,11 +178,11 @@ pub(super) fn take_tls(tls: &Tls, files: &TlsFiles, contents: &[Vec<u8>]) -> Res
     Ok(())
 }
 
-async fn auth(mode: &AuthMode, trust: &Arc<net::tls::Tls>) -> Result<Auth, ServeError> {
+async fn auth(mode: &AuthMode, trust: &Arc<net::tls::Tls>, watched: &mut Watched) -> Result<Auth, ServeError> {
     match mode {
         AuthMode::None => Ok(Auth::None),
         AuthMode::Tokens(file) => {
-            let tokens = tokens(file)?;
+            let tokens = tokens(file, watched)?;
             tracing::info!(tokens = tokens.count(), "tokens are read");
             if tokens.count() == 0 {
                 tracing::warn!("nobody is let in: there is no token yet");
@@ -197,8 +202,8 @@ async fn auth(mode: &AuthMode, trust: &Arc<net::tls::Tls>) -> Result<Auth, Serve
 }
 
 /// Who may look at pages.
-fn readers(file: &NamedFile) -> Result<Tokens, ServeError> {
-    let tokens = tokens(file)?;
+fn readers(file: &NamedFile, watched: &mut Watched) -> Result<Tokens, ServeError> {
+    let tokens = tokens(file, watched)?;
     tracing::info!(tokens = tokens.count(), "tokens of readers are read");
     if tokens.count() == 0 {
         tracing::warn!("nobody sees a page: there is no token of a reader yet");
@@ -206,8 +211,9 @@ fn readers(file: &NamedFile) -> Result<Tokens, ServeError> {
     Ok(tokens)
 }
 
-fn tokens(file: &NamedFile) -> Result<Tokens, ServeError> {
-    table(file, &read(file)?).map(Tokens::new).map_err(ServeError::Setting)
+fn tokens(file: &NamedFile, watched: &mut Watched) -> Result<Tokens, ServeError> {
+    let [content] = watched.first([file]).map_err(|error| setting(&error))?;
+    table(file, &content).map(Tokens::new).map_err(ServeError::Setting)
 }
 
 /// What a tokens file says.
@@ -228,7 +234,7 @@ fn text<'a>(file: &NamedFile, content: &'a [u8]) -> Result<&'a str, String> {
 fn trust(ca_file: Option<&Path>) -> Result<Arc<net::tls::Tls>, ServeError> {
     let trust = net::tls::Tls::new(ca_file.map(Path::to_owned));
     if let Some(path) = ca_file {
-        read(&NamedFile::new("--ca-file", path.to_owned()))?;
+        NamedFile::new("--ca-file", path.to_owned()).read().map_err(|error| setting(&error))?;
         trust.config().map_err(|error| ServeError::Setting(format!("--ca-file {error}")))?;
     }
     Ok(Arc::new(trust))
@@ -263,8 +269,8 @@ fn was_closed(stdout: &File) -> io::Result<bool> {
     Ok(is_null && rustix::fs::fcntl_getfl(stdout)?.contains(rustix::fs::OFlags::RDWR))
 }
 
-fn read(file: &NamedFile) -> Result<Vec<u8>, ServeError> {
-    file.read().map_err(|error| ServeError::Setting(error.to_string()))
+fn setting(error: &io::Error) -> ServeError {
+    ServeError::Setting(error.to_string())
 }
 
 #[cfg(test)]

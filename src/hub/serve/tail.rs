@@ -165,12 +165,13 @@ mod tests {
     use super::super::metrics::Now;
     use super::super::start;
     use super::*;
+    use crate::hub::serve::reload::Files;
 
     /// A hub without guests.
     async fn hub() -> Arc<Hub> {
         let command = Args::augment_args(Command::new("serve").no_binary_name(true));
         let args = Args::from_arg_matches(&command.try_get_matches_from(["--auth", "none"]).unwrap()).unwrap();
-        start::hub(&Config::new(args).unwrap()).await.unwrap().0
+        start::hub(&Config::new(args).unwrap(), &mut Files::default()).await.unwrap().0
     }
 
     /// Who asks a server that takes connections and says nothing.
