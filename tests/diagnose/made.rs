@@ -88,6 +88,12 @@ impl Made {
         self
     }
 
+    /// From here on no sample has what begins so.
+    pub(crate) fn without(mut self, keys: &str) -> Self {
+        self.usual.retain(|(key, _)| !key.starts_with(keys));
+        self
+    }
+
     pub(crate) fn wait(mut self, ms: u64) -> Self {
         self.at_ms += ms;
         self
@@ -405,6 +411,25 @@ fn a_neighbours_kill_right_behind_does_not_hide_the_own_one() {
         let verdict = is(&dies(own, 900).stop("reason=job_exit job.signal=9"), CgroupOom, Confidence::High);
         assert!(verdict.because[0].says.contains(&format!("cc1plus in {own} ")), "{own}: {verdict:#?}");
     }
+    // With a sample in between, which counts the first alone.
+    for apart_ms in [900, 4000, 14_000] {
+        let made = Made::started("").samples(12).event("kmsg.oom", &kill("/runner", "cc1plus")).wait(50);
+        let made = made.event("oom", "source=own delta=1 kmsg=agrees").with("oom", 1).with("oom_kill", 1);
+        let made = made
+            .with("vm.oom_kill", 1)
+            .wait_back(4750)
+            .sample()
+            .wait(apart_ms)
+            .event("kmsg.oom", &kill("/neighbour", "tail"));
+        let made = made.event("oom", "source=vm delta=1 kmsg=agrees").with("vm.oom_kill", 2).wait_back(4750).sample();
+        let verdict = is(&made.stop("reason=job_exit job.signal=9"), CgroupOom, Confidence::High);
+        assert!(verdict.because[0].says.contains("cc1plus in /runner "), "{apart_ms}: {verdict:#?}");
+    }
+    // Behind a clock that was set back it is long before too.
+    let made = Made::started("").samples(12).event("kmsg.oom", &kill("/runner", "cc1plus")).with("oom_kill", 1);
+    let made = made.with("vm.oom_kill", 1).samples(2).event("gap", "kind=clock ms=-3600000").wait_back(3_600_000);
+    let made = made.samples(600).event("kmsg.oom", &kill("/neighbour", "tail")).with("vm.oom_kill", 2);
+    is(&made.event("oom", "source=vm delta=1 kmsg=agrees"), SidecarOom, Confidence::High);
     // Long before, it was survived; a cgroup below the own one has a limit of its own.
     for (first, apart_ms) in [("/runner", 20_000), ("/runner/docker/7", 900)] {
         let verdict = dies(first, apart_ms).verdict();

@@ -151,6 +151,14 @@ fn a_figure_that_is_not_told_is_not_told_as_none() {
     assert!(found.because.iter().all(|said| !said.says.contains("at most 0")), "{found:#?}");
 }
 
+/// Samples of a guest whose disk hangs have no disk: none of their lines is torn.
+#[test]
+fn a_disk_that_is_not_told_for_a_while_is_no_torn_line() {
+    let hangs = Made::started("").samples(12).without("disk.").samples(30);
+    let verdict = hangs.without("agent.").samples(4).verdict();
+    assert!(format!("{verdict:?}").contains("the agent is not in the last sample"), "{verdict:#?}");
+}
+
 /// What a line that is torn at the end of a log no longer says was so a moment before.
 #[test]
 fn the_rest_of_a_torn_line_is_not_none() {

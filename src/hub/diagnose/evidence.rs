@@ -182,11 +182,17 @@ impl<'r> Evidence<'r> {
         self.lately().and_then(|lately| lately.mean(of)).max(last)
     }
 
-    /// Whether the last sample lacks what stands in front of its agent, and in all lines of a guest: its line is torn.
+    /// Whether the last line of all is a sample that lacks what stands in front of its agent, and is in those right before it: it is torn. A
+    /// disk that hangs is missing for longer.
     #[must_use]
     pub fn is_last_torn(&self) -> bool {
-        let lacks = |of| self.ever(of).is_some() && self.last_sample().is_some_and(|last| last.high(of).is_none());
-        lacks(High::Late) || lacks(High::DiskUsed)
+        let Some(last) = self.last_sample().filter(|last| last.mark.seq == self.life.last.seq) else { return false };
+        let before = match self.life.recent.as_slice() {
+            [.., latest] if latest.samples > 1 => latest,
+            [.., before, _] => before,
+            _ => return false,
+        };
+        [High::Late, High::DiskUsed].into_iter().any(|of| last.high(of).is_none() && before.high(of).is_some())
     }
 
     /// Whether samples before the last had an agent.

@@ -58,8 +58,9 @@ pub(crate) struct Victim<'e> {
 /// Finds the last kill.
 pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
     let counted = counters::last(evidence);
-    let told =
-        last_message(evidence).filter(|told| !counted.is_some_and(|counted| is_another(evidence, told, counted)));
+    let told = evidence.life.happenings.iter().rev().find(|one| is_kill_of_this_run(evidence, one));
+    let told = told.filter(|told| !counted.is_some_and(|counted| is_another(evidence, told, counted)));
+    let told = told.map(|last| own_before(evidence, last).unwrap_or(last));
     let kills = evidence.rise(High::VmOomKill, Low::VmOomKill).unwrap_or(0);
     let kills = kills.max(evidence.rise(High::OomKill, Low::OomKill).unwrap_or(0));
     let Some(told) = told else {
@@ -88,18 +89,20 @@ pub(crate) fn oom<'e>(evidence: &Evidence<'e>) -> Option<Oom<'e>> {
     })
 }
 
-/// The last message of a kill. One that names another cgroup does not hide that of a kill right before it: what takes the runner is its own
-/// limit, or the guest's memory, also where a neighbour meets its limit just then.
-fn last_message<'e>(evidence: &Evidence<'e>) -> Option<&'e Happening> {
-    let mut kills = evidence.life.happenings.iter().rev().filter(|one| is_kill_of_this_run(evidence, one));
-    let last = kills.next()?;
+/// The own kill, or the guest's, right before one that names another cgroup: that is what takes the runner, also where a neighbour meets its
+/// limit just then.
+fn own_before<'e>(evidence: &Evidence<'e>, last: &Happening) -> Option<&'e Happening> {
     let is_right_before = |one: &Happening| {
         let before = last.mark.at_ms().zip(one.mark.at_ms()).map(|(last, one)| last.saturating_sub(one));
-        before.is_some_and(|before| before <= FATAL_MS)
+        before.is_some_and(|before| (0..=FATAL_MS).contains(&before))
     };
-    let before = is_by_path_anothers(evidence, last)
-        .then(|| kills.find(|one| is_right_before(one) && !is_by_path_anothers(evidence, one)));
-    before.flatten().or(Some(last))
+    let is_own = |one: &&Happening| {
+        one.mark.seq < last.mark.seq
+            && is_right_before(one)
+            && is_kill_of_this_run(evidence, one)
+            && !is_by_path_anothers(evidence, one)
+    };
+    is_by_path_anothers(evidence, last).then(|| evidence.life.happenings.iter().rev().find(is_own)).flatten()
 }
 
 /// Whether a message names a cgroup whose limit is none of the run's.
