@@ -122,7 +122,7 @@ pub fn run(
     if seen.fleets.iter().all(|fleet| fleet.figures.runners == 0) {
         let why = if has_runners { "no line with a time in the window" } else { "no line of vitals" };
         let stretch = question.map_or_else(String::new, |(_, question)| format!("; Loki was asked for {question}"));
-        let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}");
+        let _ = writeln!(log, "vitals-hub: {why} in the input{stretch}{}", args.loki.hint());
         return match asked {
             Asked::Whole => Code::Unusable,
             Asked::Partly(fault) | Asked::Nothing(fault) => fault.into(),

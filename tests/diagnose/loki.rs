@@ -178,7 +178,7 @@ fn a_runner_is_found_without_a_query() {
     assert!(log.contains("expected --runner, --pod, --query or --all") && code == Code::Setting, "{log}");
 
     let nobody = StandIn::plain(Vec::new());
-    for (pod, runner, hint) in [(Some("p"), None, "--runner in place of --pod"), (None, Some("r"), "by --query")] {
+    for (pod, runner, hint) in [(Some("p"), None, "ask without --pod"), (None, Some("r"), "by --query")] {
         let (_, log, code) = printed(&nobody, "", |args| {
             (args.loki.query, args.loki.pod) = (None, pod.map(str::to_owned));
             args.runner = runner.map(str::to_owned);

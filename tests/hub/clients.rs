@@ -278,9 +278,29 @@ fn a_hub_that_has_no_descriptors_for_guests_does_not_start() {
     assert!(output.status.code() == Some(71) && told.contains("only 200 open files"), "{told}");
 }
 
+/// The shortest lines, of whom the most is added to each.
+#[test]
+fn the_largest_request_has_room_in_the_least_memory() {
+    let tokens = tempfile::NamedTempFile::new().unwrap();
+    let (name, fleet) = ("n".repeat(253), "f".repeat(128));
+    let digest = token_line(&name).split(' ').next().unwrap().to_owned();
+    fs::write(tokens.path(), format!("{digest} {name} {fleet}\n")).unwrap();
+    let auth = format!("tokens={}", tokens.path().display());
+    let hub = Hub::start(&["--auth", &auth, "--max-queue-bytes", "8MiB", "--env", &"e".repeat(64)]);
+    let mut body = String::new();
+    for seq in 1_u64.. {
+        let line = format!("RUNNER_VITALS ts= run=k3x9 seq={seq}\n");
+        if body.len() + line.len() > 256 * 1024 {
+            break;
+        }
+        body += &line;
+    }
+    assert_eq!(Client::connect(hub.address).post(&name, body.as_bytes()).status, 204);
+}
+
 #[test]
 fn bodies_that_do_not_end_share_a_bounded_memory() {
-    let hub = Hub::start(&["--max-queue-bytes", "4MiB"]);
+    let hub = Hub::start(&["--max-queue-bytes", "8MiB"]);
     assert_eq!(Client::connect(hub.address).post("runner-1", line(1).as_bytes()).status, 204);
     let before = hub.resident_kb();
     let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(hub.address)).collect();

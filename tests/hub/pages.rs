@@ -90,7 +90,7 @@ fn pages_can_be_for_readers_alone() {
     assert_eq!(post("runner-9").status, 204, "no reader any more");
     fs::write(&readers, "").unwrap();
     let failed = "vitals_hub_reloads_total{file=\"page_tokens\",result=\"failed\"}";
-    until("the empty file is told", || (metric(hub.address, failed) == 1).then_some(()));
+    until("the empty file is told", || (metric(hub.address, failed) >= 1).then_some(()));
     assert_eq!(look("/fleet", "reader-2").status, 200, "what was there before stays");
 }
 

@@ -24,7 +24,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 pub struct LokiArgs {
     /// Ask Loki, or a gateway before it; with a path of its own: /loki/api/v1/query_range below that
     ///
-    /// Without --pod and --query for the lines of the stream {job="runner-vitals"}.
+    /// Without --pod and --query it is asked for the lines of the stream {job="runner-vitals"}: for diagnose those of --runner, or all with --all.
     #[arg(long, value_name = "URL")]
     pub loki: Option<String>,
     /// The lines of this Pod, where it is a label of streams: {pod="NAME"} |= "RUNNER_VITALS"
@@ -64,9 +64,7 @@ impl LokiArgs {
     /// What else to try where nothing was found.
     pub(crate) fn hint(&self) -> &'static str {
         match (&self.loki, &self.pod, &self.query) {
-            (Some(_), Some(_), _) => {
-                "; where the Pod is no label of streams, --runner in place of --pod finds its lines"
-            }
+            (Some(_), Some(_), _) => "; where the Pod is no label of streams, ask without --pod",
             (Some(_), None, None) => "; lines under other labels are found by --query",
             _ => "",
         }

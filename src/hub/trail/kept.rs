@@ -67,6 +67,7 @@ impl Kept {
 
     fn pack(&mut self) {
         if let Some(Ok(bytes)) = self.open.as_ref().map(postcard::to_allocvec) {
+            debug_assert_eq!(self.open.as_deref(), Some(&unpacked(&bytes)), "what is packed can be unpacked");
             *self = Self { open: None, packed: bytes.into() };
         }
     }

@@ -23,7 +23,11 @@ pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
 
 pub(super) fn parse_queue_bytes(text: &str) -> Result<u32, String> {
     let bytes = u32::try_from(parse_bytes(text)?).map_err(|_| "less than 4 GiB".to_owned())?;
-    if bytes < 4 * 1024 * 1024 { Err("4 MiB or more: a request holds up to 2 MiB".to_owned()) } else { Ok(bytes) }
+    if bytes < 8 * 1024 * 1024 {
+        Err("8 MiB or more: a request of short lines holds up to 5 MiB".to_owned())
+    } else {
+        Ok(bytes)
+    }
 }
 
 pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {

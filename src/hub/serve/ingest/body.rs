@@ -14,7 +14,7 @@ use crate::hub::serve::budget::{Held, Spent};
 /// The largest body, before and after inflation.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// By so much a body grows of which it is not known how long it becomes.
+/// What a body has room for at first, unless it says that it is shorter.
 const STEP_BYTES: usize = 32 * 1024;
 
 /// How a body is packed.
@@ -104,7 +104,8 @@ fn append(text: &mut Vec<u8>, piece: &[u8], length: Option<usize>, held: &mut He
         return Err(BodyError::TooLarge);
     }
     if needed > text.capacity() {
-        let room = length.unwrap_or_else(|| needed.next_multiple_of(STEP_BYTES)).clamp(needed, MAX_BODY_BYTES);
+        let most = length.map_or(MAX_BODY_BYTES, |length| length.min(MAX_BODY_BYTES));
+        let room = (2 * text.capacity()).max(STEP_BYTES).min(most).max(needed);
         held.more(room - text.capacity())?;
         text.reserve_exact(room - text.len());
     }
@@ -234,9 +235,12 @@ mod tests {
     async fn a_body_is_held_as_large_as_its_buffer() {
         for (pieces, length, size) in [
             (200, Some(200_000), 200_000),
-            (200, None, 7 * STEP_BYTES),
+            (200, None, 8 * STEP_BYTES),
+            (20, None, STEP_BYTES),
             (262, None, MAX_BODY_BYTES),
-            (1, Some(1 << 40), MAX_BODY_BYTES),
+            (1, Some(1 << 40), STEP_BYTES),
+            (40, Some(1 << 40), 2 * STEP_BYTES),
+            (2, Some(2000), 2000),
             (3, Some(0), 3000),
             (0, Some(200_000), 0),
             (0, None, 0),

@@ -90,7 +90,9 @@ mod tests {
         let mut book = Book::default();
         let at = |s: u64| humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + std::time::Duration::from_secs(s));
         for (run, lines) in runs {
-            for (seq, (s, rest)) in (1..).zip(lines) {
+            // Of such a run the first lines are lost.
+            let first = if run.starts_with("lost") { 50 } else { 1 };
+            for (seq, (s, rest)) in (first..).zip(lines) {
                 // Second 0 is that of a guest without a clock.
                 let ts = if *s == 0 { String::new() } else { at(*s).to_string() };
                 let line = format!("RUNNER_VITALS ts={ts} run={run} seq={seq} {rest} runner.name=r");
@@ -182,6 +184,8 @@ mod tests {
             ),
             // Killed in between, it began anew: nobody died.
             (&[("ssss", 5, 85, SILENT), ("tttt", 86, 130, SILENT)], "aaaa;bbbb;ssss cccc tttt"),
+            // Of which nothing tells that it began behind the last job.
+            (&[("lost", 125, 200, SILENT)], "aaaa;bbbb;cccc lost"),
             // What is still there behind the last job.
             (&[("ssss", 125, 200, SILENT)], "aaaa;bbbb;cccc;ssss"),
         ] {

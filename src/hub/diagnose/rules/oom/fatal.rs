@@ -110,13 +110,14 @@ fn went_on(evidence: &Evidence<'_>, killed: Mark) -> bool {
         .is_some_and(|state| !matches!(u8::try_from(state), Ok(b'Z' | b'X' | b'x') | Err(_)));
     let has_memory =
         last.low(Low::MemAvail).zip(last.high(High::MemTotal)).is_some_and(|(avail, total)| avail >= total / 10);
-    is_there && has_memory && has_room(last) && samples_behind(evidence, killed) >= 2
+    is_there && has_memory && has_room(evidence, last) && samples_behind(evidence, killed) >= 2
 }
 
-/// Whether the own cgroup has room below its limit, or none is set. Of what cannot be dropped nothing is known where it is not told.
-fn has_room(last: &Slice) -> bool {
-    let Some(max) = last.high(High::MemMax) else { return true };
-    let is_told = last.high(High::MemAnon).is_some();
+/// Whether the own cgroup has room below its limit, or no sample ever had one. Of what cannot be dropped nothing is known where it is not
+/// told.
+fn has_room(evidence: &Evidence<'_>, last: &Slice) -> bool {
+    let Some(max) = last.high(High::MemMax) else { return evidence.ever(High::MemMax).is_none() };
+    let is_told = last.high(High::MemAnon).and(last.high(High::MemShmem)).is_some();
     let is_below = last.high(High::MemCurrent).is_some_and(|current| current < max / 10 * 9);
     is_below || is_told && held_at_limit(last).is_none()
 }

@@ -22,7 +22,9 @@ impl Cuts {
     /// Those between the runs of one boot. Of jobs that were there together the first to end makes one.
     pub(super) fn between(runs: &[&Life]) -> Self {
         let probes = || runs.iter().enumerate().filter(|(_, life)| phase(life).is_none());
-        let mut begins: Vec<(i64, usize)> = probes().filter_map(|(at, life)| Some((life.first.at_ms()?, at))).collect();
+        // One whose first lines are lost may have begun long before.
+        let begun = probes().filter(|(_, life)| life.first.seq <= 1);
+        let mut begins: Vec<(i64, usize)> = begun.filter_map(|(at, life)| Some((life.first.at_ms()?, at))).collect();
         begins.sort_unstable();
         let jobs = probes().filter(|(_, life)| last_word(life) == Some(LastWord::OfItsJob));
         let mut jobs: Vec<(i64, i64, usize)> =
