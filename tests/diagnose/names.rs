@@ -79,6 +79,67 @@ fn each_job_of_a_boot_has_its_row() {
     assert!(out.starts_with("r: outside_guest") && out.contains("; the last of 4 runs\n"), "{out}");
 }
 
+/// A probe that is there for a while, in the same guest as others.
+fn probe(run: &str, after_s: u64, samples: u64, end: impl Fn(Made) -> Made) -> String {
+    let start = "runner.name=r boot.id=b interval.ms=5000 uptime.ms=60000 cgroup=v2 cgroup.path=/runner psi=on kmsg=on";
+    let made = Made::new().without("agent.").wait(after_s * 1000).event("start", start).samples(samples);
+    end(made).text().replace("run=made", &format!("run={run}"))
+}
+
+/// The kernel's kill of a job, as each probe of the guest tells it.
+fn killed(made: Made) -> Made {
+    let kill =
+        "scope=cgroup victim.comm=tail victim.pid=7 victim.adj=0 victim.rss.kb=60000 cgroup=/runner kts=125 msg=x";
+    let made = made.event("kmsg.oom", kill).event("oom", "source=own delta=1 kmsg=agrees");
+    made.with("oom", 1).with("oom_kill", 1).with("vm.oom_kill", 1)
+}
+
+#[test]
+fn a_probe_beside_jobs_tells_each_of_them_its_own() {
+    let exit = |code: u64| move |made: Made| made.stop(&format!("reason=job_exit job.exit={code}"));
+    let jobs = [
+        probe("aaaa", 2, 2, exit(0)),
+        probe("bbbb", 22, 2, |made| killed(made).wait(200).stop("reason=job_exit job.signal=9")),
+        probe("cccc", 42, 2, exit(0)),
+        probe("dddd", 62, 2, exit(4)),
+    ];
+    let told = probe("side", 0, 6, |made| killed(made).samples(9).stop("reason=sigterm samples=15"));
+    let dies = probe("side", 0, 6, |made| killed(made).samples(9));
+    for side in [told, dies] {
+        let text = jobs.concat() + &side;
+        let (out, ..) = printed(Format::Text, true, text.as_bytes(), Look::Plain);
+        let rows: Vec<&str> = out.lines().collect();
+        for (row, (cause, says)) in rows.iter().zip([
+            ("  r  finished ", "code 0"),
+            ("  r  cgroup_oom ", "tail"),
+            ("  r  finished ", "code 0"),
+            ("  r  finished ", "code 4"),
+        ]) {
+            assert!(row.contains(cause) && row.contains(says), "{out}");
+        }
+        assert_eq!(rows[5], "4 lives of 1 runner", "{out}");
+    }
+}
+
+#[test]
+fn a_jobs_end_is_told_and_not_that_of_the_probe_beside_it() {
+    let job = probe("jobs", 3, 1, |made| made.stop("reason=job_exit job.exit=3"));
+    for (after, cause) in [(4, "finished"), (200, "outside_guest")] {
+        for (text, cause) in [
+            (probe("side", 0, after, |made| made), cause),
+            (probe("side", 0, 4, |made| made.stop("reason=sigterm samples=4")), "finished"),
+        ] {
+            let (out, ..) = printed(Format::Text, false, (job.clone() + &text).as_bytes(), Look::Plain);
+            assert!(out.starts_with(&format!("r: {cause} ")) && out.contains("beside it"), "{after}: {out}");
+        }
+    }
+    // A trouble that ended the job is told however short it was.
+    let job = probe("jobs", 3, 1, |made| killed(made).wait(200).stop("reason=job_exit job.signal=9"));
+    let side = probe("side", 0, 1, |made| killed(made.wait(3000)).samples(2).stop("reason=sigterm samples=3"));
+    let (out, ..) = printed(Format::Text, false, (job + &side).as_bytes(), Look::Plain);
+    assert!(out.starts_with("r: cgroup_oom (high"), "{out}");
+}
+
 #[test]
 fn lives_that_are_not_kept_are_told() {
     let text: String = (0..300)

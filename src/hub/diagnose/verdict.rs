@@ -175,14 +175,27 @@ const NOT_SEEN: i64 = Confidence::HIGH - 1;
 /// Another cause this close behind leaves open which of them it was.
 const CLOSE: i64 = 5;
 
+/// What ends a runner when its job has ended comes within so long, ms.
+const FOLLOWS_MS: i64 = 60_000;
+
 /// Judges a runner at a time. The same trail gives the same verdict, once it is over. `None` when it has no run.
 #[must_use]
 pub fn judge(runner: &Runner, clock: &Clock) -> Option<Verdict> {
     let together = runner.together();
     let mut all: Vec<Verdict> = together.runs.iter().filter_map(|at| of_run(runner, *at, clock)).collect();
     let is_end = |verdict: &Verdict| verdict.cause.is_trouble() && verdict.confidence >= Confidence::Medium;
-    // Of what ended a probe the others can know nothing; of those that know nothing the last to speak knows most.
-    let worst = (0..all.len()).rev().max_by_key(|at| all.get(*at).filter(|one| is_end(one)).map(|one| one.score))?;
+    let last_ms = all.iter().filter_map(|one| one.last_ms).max();
+    let is_jobs_end = |verdict: &Verdict| {
+        let later = last_ms.zip(verdict.last_ms).map(|(last, own)| last.saturating_sub(own));
+        matches!(verdict.ending, Ending::Finished { .. }) && later.is_some_and(|later| later <= FOLLOWS_MS)
+    };
+    // Of what ended a probe the others can know nothing. Where nothing did, a job's own end is the runner's: what the probes beside it say
+    // last follows from that. Of those that know nothing the last to speak knows most.
+    let tells = |verdict: &Verdict| match (is_end(verdict), is_jobs_end(verdict)) {
+        (true, _) => 1 + verdict.score,
+        (false, is_jobs_end) => i64::from(is_jobs_end),
+    };
+    let worst = (0..all.len()).rev().max_by_key(|at| all.get(*at).map(tells))?;
     let mut verdict = all.remove(worst);
     verdict.beside = all.iter().map(Beside::of).collect();
     if together.left_out > 0 {

@@ -80,6 +80,15 @@ pub struct Odd {
 }
 
 impl Life {
+    /// Forgets what happened up to a time, milliseconds since 1970: it is told of another life.
+    pub(super) fn forget_before(&mut self, began_ms: i64) {
+        let is_before = |mark: Mark| mark.at_ms().is_some_and(|at_ms| at_ms <= began_ms);
+        self.happenings.retain(|one| !is_before(one.mark));
+        for moved in self.kills.iter_mut().flatten().filter(|moved| is_before(moved.to)) {
+            *moved = moved.unmoved();
+        }
+    }
+
     /// A run of which this is the first line to be met.
     #[must_use]
     pub(super) fn new(writer: Writer, mark: Mark) -> Self {

@@ -21,6 +21,12 @@ impl Moved {
         Self { to: mark, from: None, count }
     }
 
+    /// The same count where nothing is known of its move.
+    #[must_use]
+    pub(super) fn unmoved(self) -> Self {
+        Self { from: None, ..self }
+    }
+
     /// Takes what other samples have of the same count; `own_last` and `others_last` are the last of the samples of each.
     #[must_use]
     pub(super) fn with(self, other: Self, own_last: Mark, others_last: Mark) -> Self {

@@ -74,8 +74,10 @@ impl Runner {
         let mut latest_began = last_began;
         for at in (0..last).rev() {
             let Some((began, ended)) = span(at) else { continue };
-            let is_beside = ended.saturating_sub(began.max(latest_began)) >= BESIDE_MS;
-            let is_beside_the_last = ended.saturating_sub(began.max(last_began)) >= BESIDE_MS;
+            // Who began behind another and ended before it is nothing that began again, however short.
+            let within_ms = if began > last_began { 1 } else { BESIDE_MS };
+            let is_beside = ended.saturating_sub(began.max(latest_began)) >= within_ms;
+            let is_beside_the_last = ended.saturating_sub(began.max(last_began)) >= within_ms;
             if is_beside_the_last {
                 latest_began = latest_began.max(began);
             }
@@ -93,7 +95,8 @@ impl Runner {
     }
 }
 
-/// Runs that are there together for so long are those of two probes, and not of one that began again, ms.
+/// Runs that are there together for so long are those of two probes, and not of one that began again, ms; shorter ones where one is within
+/// the time of another.
 const BESIDE_MS: i64 = 10_000;
 
 /// No runner has more probes. More runs than that, all there together, are those of many guests that were given one name.

@@ -22,7 +22,10 @@ impl Runner {
         let mut lives: Vec<(usize, Self)> = Vec::new();
         let mut known: HashMap<Which<'_>, usize> = HashMap::new();
         // They are by their last lines, so who comes last in a life orders it.
-        for (nth, (run, which)) in self.runs.into_iter().zip(of).enumerate() {
+        for (nth, (mut run, (which, began_ms))) in self.runs.into_iter().zip(of).enumerate() {
+            if let Some(began_ms) = began_ms {
+                run.1.forget_before(began_ms);
+            }
             let at = *known.entry(which).or_insert(lives.len());
             if at == lives.len() {
                 let (name, broken) = (self.name.clone(), self.broken);
@@ -46,8 +49,8 @@ fn boot_id(life: &Life) -> Option<Box<str>> {
     life.about.as_ref().and_then(|about| about.boot_id.clone())
 }
 
-/// Which life each run is of.
-fn which<'b>(runner: &Runner, boots: &'b [Option<Box<str>>]) -> Vec<Which<'b>> {
+/// Which life each run is of, and when that began, where another was before it.
+fn which<'b>(runner: &Runner, boots: &'b [Option<Box<str>>]) -> Vec<(Which<'b>, Option<i64>)> {
     let of = (0..boots.len()).map(|at| boots.get(nearest(runner, boots, at)).and_then(Option::as_deref));
     let of: Vec<Option<&str>> = of.collect();
     let mut runs_of: HashMap<Option<&str>, Vec<&Life>> = HashMap::new();
@@ -55,8 +58,12 @@ fn which<'b>(runner: &Runner, boots: &'b [Option<Box<str>>]) -> Vec<Which<'b>> {
         runs_of.entry(*boot).or_default().push(life);
     }
     let cuts: HashMap<Option<&str>, Cuts> = runs_of.iter().map(|(boot, runs)| (*boot, Cuts::between(runs))).collect();
-    let nth = |boot, life| cuts.get(&boot).map_or(0, |cuts| cuts.before(life));
-    of.into_iter().zip(&runner.runs).map(|(boot, (_, life))| (boot, nth(boot, life))).collect()
+    let nth = |boot, life| cuts.get(&boot).map_or((0, None), |cuts| cuts.before(life));
+    let which = of.into_iter().zip(&runner.runs).map(|(boot, (_, life))| {
+        let (nth, began_ms) = nth(boot, life);
+        ((boot, nth), began_ms)
+    });
+    which.collect()
 }
 
 /// The run that tells of which boot a run is: itself, or the nearest in time that does.

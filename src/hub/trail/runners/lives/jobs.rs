@@ -42,8 +42,14 @@ impl Cuts {
         Self(cuts)
     }
 
-    /// How many of them are before a run's end: the how-manieth life it is of. Without a clock it is of the last.
-    pub(super) fn before(&self, life: &Life) -> usize {
+    /// How many of them are before a run's end: the how-manieth life it is of; and when that began, milliseconds since 1970, where another was
+    /// before it. Without a clock it is of the last.
+    pub(super) fn before(&self, life: &Life) -> (usize, Option<i64>) {
+        let nth = self.nth(life);
+        (nth, nth.checked_sub(1).and_then(|before| self.0.get(before)).map(|cut| cut.ended_ms))
+    }
+
+    fn nth(&self, life: &Life) -> usize {
         let Some((began_ms, ended_ms)) = life.first.at_ms().zip(life.last.at_ms()) else { return self.0.len() };
         let before = self.0.partition_point(|cut| cut.ended_ms < ended_ms);
         let is_of_the_one_before = |cut: &Cut| {
