@@ -167,6 +167,8 @@ pub fn run(
     if args.all {
         let _ = tell_left_out(&runners, log);
         runners = runners.into_iter().flat_map(Runner::lives).collect();
+    } else {
+        runners = runners.into_iter().map(Runner::last_life).collect();
     }
     if runners.is_empty() {
         let why = if has_lines { "no runner of that name" } else { "no line of vitals" };

@@ -374,6 +374,25 @@ proptest! {
     }
 }
 
+/// A job was killed, the next one ended well, and then the probe beside both was told to end.
+#[test]
+fn an_earlier_jobs_kill_is_no_death_of_a_runner_that_stays() {
+    let kill = "event=kmsg.oom scope=cgroup victim.comm=tail victim.pid=7 victim.adj=0 cgroup=/ci kts=9 msg=x";
+    let who = "runner.name=r boot.id=b cgroup.path=/ci";
+    let mut trail = Trail::default();
+    let (side, seq) = trail.probe(who, (0, 30_000), 5000);
+    trail.line(side, seq, 30_100, kill);
+    trail.line(side, seq + 1, 30_200, "event=oom source=own delta=1 kmsg=agrees");
+    trail.line(side, seq + 2, 52_000, "event=stop reason=sigterm samples=6");
+    let (killed, seq) = trail.probe(who, (2000, 27_000), 5000);
+    trail.line(killed, seq, 30_100, kill);
+    trail.line(killed, seq + 1, 30_300, "event=stop reason=job_exit job.signal=9");
+    let (well, seq) = trail.probe(who, (32_000, 47_000), 5000);
+    trail.line(well, seq, 49_000, "event=stop reason=job_exit job.exit=0");
+    let ended = member(&trail.text, 300_000);
+    assert_eq!((ended.state, ended.died_of), (State::Ended, None));
+}
+
 #[test]
 fn deaths_are_those_that_the_diagnosis_finds() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trail");

@@ -218,11 +218,12 @@ fn stopped(walk: &mut Walk, (at_ms, now_ms): (i64, i64), code: Option<u8>, runne
     died
 }
 
-/// What a runner that is over at a time died of.
+/// What a runner that is over at a time died of: of its jobs the last.
 fn cause(runner: &Runner, now_ms: i64) -> Option<Cause> {
     let now = Duration::from_millis(u64::try_from(now_ms).ok()?);
     let clock = clock::Clock::new(UNIX_EPOCH.checked_add(now)?, None);
-    verdict::judge(runner, &clock).map(|verdict| verdict.cause)
+    let last = (runner.runs.len() > 1).then(|| runner.clone().last_life());
+    verdict::judge(last.as_ref().unwrap_or(runner), &clock).map(|verdict| verdict.cause)
 }
 
 /// What the latest of a runner's runs says.

@@ -45,6 +45,24 @@ impl Runner {
     }
 }
 
+impl Runner {
+    /// Its last life; the runs of the others are only counted.
+    #[must_use]
+    pub fn last_life(self) -> Self {
+        let in_all = self.runs_in_all();
+        let nobody = Self {
+            name: self.name.clone(),
+            broken: self.broken,
+            runs: Vec::new(),
+            left_out: self.left_out,
+            is_cut: self.is_cut,
+        };
+        let last = self.lives().pop().unwrap_or(nobody);
+        let left_out = in_all.saturating_sub(last.runs.len());
+        Self { left_out: u64::try_from(left_out).unwrap_or(u64::MAX), ..last }
+    }
+}
+
 fn boot_id(life: &Life) -> Option<Box<str>> {
     life.about.as_ref().and_then(|about| about.boot_id.clone())
 }
