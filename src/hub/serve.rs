@@ -14,7 +14,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
@@ -80,6 +80,8 @@ pub struct Hub {
     began: Instant,
     refusals: Refusals,
     is_draining: AtomicBool,
+    /// Lines that were given back while it drained.
+    given_back: AtomicUsize,
 }
 
 /// Why the hub did not run, or did not end as it should.
@@ -89,7 +91,7 @@ pub enum ServeError {
     Setting(String),
     /// The system did not give an address, a folder, a thread.
     System(io::Error),
-    /// It was told to end, and lines that were on their way were not out in time. None of them was acknowledged.
+    /// It was told to end, and lines that were on their way were not out in time, or were given back. None of them was acknowledged.
     Undrained,
 }
 
@@ -114,7 +116,7 @@ impl From<io::Error> for ServeError {
 /// Serves until `stop` says so, and then lets what is on its way come out.
 ///
 /// # Errors
-/// When it cannot begin, or lines were still on their way when the time to drain was over.
+/// When it cannot begin, or lines were still on their way when the time to drain was over, or were given back before.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
     start::raise_open_files();
     let mut files = reload::Files::default();
@@ -147,8 +149,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         hub.budget.all_back().await;
     };
     let in_time = tokio::time::timeout(config.drain, drained).await;
-    tracing::info!(in_time = in_time.is_ok(), "ended");
-    in_time.map_err(|_| ServeError::Undrained)
+    // A way out may give lines back before the time is over.
+    let given_back = hub.given_back.load(Ordering::Relaxed);
+    tracing::info!(in_time = in_time.is_ok(), given_back, "ended");
+    if in_time.is_ok() && given_back == 0 { Ok(()) } else { Err(ServeError::Undrained) }
 }
 
 /// What the main port serves; without metrics and health where those have a port of their own.

@@ -228,6 +228,19 @@ fn an_end_does_not_wait_for_a_stdout_that_hangs() {
     assert_eq!(hub.ended().code(), Some(75), "to be told from a clean end");
 }
 
+#[test]
+fn lines_that_are_given_back_while_it_drains_are_no_clean_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = ["--dir", dir.path().to_str().unwrap(), "--loki", "http://127.0.0.1:1", "--drain", "60s"];
+    let mut hub = Hub::start(&flags);
+    let body = line(1) + &line(2);
+    assert_eq!(Client::connect(hub.address).post("runner-1", body.as_bytes()).status, 503);
+    hub.signal(Signal::TERM);
+    assert_eq!(hub.ended().code(), Some(75), "Loki has none of them");
+    hub.logged("vitals-hub: lines on their way were not out");
+    assert_eq!(hub.logged("message=ended in_time=true given_back="), "2");
+}
+
 /// A certificate for localhost, written as two files; and itself.
 fn certificate(dir: &std::path::Path) -> String {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
@@ -169,7 +170,12 @@ async fn bring_out(hub: Arc<Hub>, turn: Turn, lines: sort::Good, held: Held) -> 
             hub.metrics.lines(LineResult::Out, *out);
             hub.metrics.lines(LineResult::Repeat, *repeats);
         }
-        Err(_) => hub.metrics.lines(LineResult::Stuck, lines.len()),
+        Err(_) => {
+            hub.metrics.lines(LineResult::Stuck, lines.len());
+            if hub.is_draining.load(Ordering::Relaxed) {
+                hub.given_back.fetch_add(lines.len(), Ordering::Relaxed);
+            }
+        }
     }
     drop(held);
     told.is_ok()

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -118,6 +118,7 @@ pub(super) async fn hub(config: &Config, files: &mut Files) -> Result<(Arc<Hub>,
         began: Instant::now(),
         refusals: Refusals::new(Duration::ZERO),
         is_draining: AtomicBool::new(false),
+        given_back: AtomicUsize::new(0),
     };
     Ok((Arc::new(hub), tls))
 }
