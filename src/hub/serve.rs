@@ -63,6 +63,9 @@ const FORGET_EVERY: Duration = Duration::from_mins(1);
 /// How often it is looked whether a way out hangs.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long the end waits for who reads Loki, who was told before.
+const LAST_READING: Duration = Duration::from_secs(1);
+
 /// What all requests share.
 #[derive(Debug)]
 pub struct Hub {
@@ -130,9 +133,12 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     tokio::spawn(forget(Arc::clone(&hub)));
     tokio::spawn(look_at_ways(Arc::clone(&hub)));
     tokio::spawn(look_at_fleets(Arc::clone(&hub)));
+    let mut reading = None;
     if let Some(settings) = &config.tail {
         let asking = settings.asking(config.ca_file.clone());
-        tokio::spawn(tail::run(start::tail(&asking)?, asking, settings.query.clone(), Arc::clone(&hub)));
+        let loki = start::tail(&asking)?;
+        let tail = tail::run(loki, asking, settings.query.clone(), Arc::clone(&hub), stopped.clone());
+        reading = Some(tokio::spawn(tail));
     }
     let main = tokio::spawn(listen::serve(main, stopped));
     // Scraped to the end: it is not among what is drained.
@@ -149,6 +155,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         hub.budget.all_back().await;
     };
     let in_time = tokio::time::timeout(config.drain, drained).await;
+    if let Some(reading) = reading {
+        // It was told with the listener, and what it has at hand takes no time.
+        let _ = tokio::time::timeout(LAST_READING, reading).await;
+    }
     // A way out may give lines back before the time is over.
     let given_back = hub.given_back.load(Ordering::Relaxed);
     tracing::info!(in_time = in_time.is_ok(), given_back, "ended");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::hub::credentials::Credentials;
 use crate::hub::trail::Book;
@@ -67,16 +68,22 @@ impl Settings {
     }
 }
 
-/// Reads until it is dropped; `settings` are those of `loki`.
-pub async fn run(mut loki: Loki, settings: loki::Settings, query: String, hub: Arc<Hub>) {
+/// Reads until `stopped` says so, also in the middle of a reading; `settings` are those of `loki`.
+pub async fn run(
+    mut loki: Loki,
+    settings: loki::Settings,
+    query: String,
+    hub: Arc<Hub>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut read_until: Option<SystemTime> = None;
     let mut was_well = true;
     loop {
         let now = SystemTime::now();
         let (question, of) = (question(&query, read_until, now), Arc::clone(&hub));
-        let Some((next, failure)) = once(loki, &settings, &hub, move |loki| take(loki, &question, &of)).await else {
-            return;
-        };
+        let ends = stopped.clone();
+        let reading = once(loki, &settings, &hub, move |loki| take(loki, &question, &of, ends));
+        let Some((next, failure)) = reading.await else { return };
         loki = next;
         match &failure {
             None => read_until = Some(now),
@@ -87,7 +94,10 @@ pub async fn run(mut loki: Loki, settings: loki::Settings, query: String, hub: A
             tracing::info!("the latest lines can be read again");
         }
         was_well = failure.is_none();
-        tokio::time::sleep(EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = told(&mut stopped) => return,
+        }
     }
 }
 
@@ -96,10 +106,11 @@ async fn once(
     loki: Loki,
     settings: &loki::Settings,
     hub: &Hub,
-    take: impl FnOnce(Loki) -> (Loki, Reading) + Send + 'static,
+    take: impl FnOnce(Loki) -> Option<(Loki, Reading)> + Send + 'static,
 ) -> Option<(Loki, Option<String>)> {
     match tokio::task::spawn_blocking(move || take(loki)).await {
-        Ok((loki, reading)) => {
+        Ok(None) => None,
+        Ok(Some((loki, reading))) => {
             hub.metrics.tail(result(&reading));
             Some((loki, reading.failure.map(|(error, _)| error.to_string())))
         }
@@ -123,17 +134,29 @@ async fn anew(settings: &loki::Settings) -> Loki {
     }
 }
 
-/// Reads, and takes what was read: a book stays on its thread, and lines are many.
-fn take(mut loki: Loki, question: &Question, hub: &Hub) -> (Loki, Reading) {
+/// Waits until it is told to end, or nobody can tell any more.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    // Either is an end.
+    let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
+}
+
+/// Reads, and takes what was read: a book stays on its thread, and lines are many. `None` where it was told to end meanwhile: a runtime
+/// that shuts down lets nobody wait for a time.
+fn take(mut loki: Loki, question: &Question, hub: &Hub, mut stopped: watch::Receiver<bool>) -> Option<(Loki, Reading)> {
     let mut book = Book::of_tail();
     let mut tell = |says: &str| tracing::debug!("{says}");
-    let reading = Handle::current().block_on(loki.read_pages(question, PAGES, &mut book, &mut tell));
+    let reading = Handle::current().block_on(async {
+        tokio::select! {
+            reading = loki.read_pages(question, PAGES, &mut book, &mut tell) => Some(reading),
+            () = told(&mut stopped) => None,
+        }
+    })?;
     match reading.failure {
         None => hub.fleets.tail_read(SystemTime::now()),
         Some(_) => hub.fleets.tail_failed(),
     }
     hub.fleets.take_tail(&book.into_tail(), SystemTime::now());
-    (loki, reading)
+    Some((loki, reading))
 }
 
 /// What is asked at `now` where everything was read up to a time.
@@ -197,7 +220,7 @@ mod tests {
         let of = Arc::clone(&hub);
         let well = move |loki| {
             of.fleets.tail_read(SystemTime::now());
-            (loki, Reading::default())
+            Some((loki, Reading::default()))
         };
         let (_, failure) = once(loki, &settings, &hub, well).await.unwrap();
         assert!(failure.is_none() && !hub.fleets.is_deaf());
@@ -210,9 +233,23 @@ mod tests {
         let settings = loki::Settings { within: Duration::from_millis(20), ..asking(&listener) };
         let (question, of) = (question("{a=\"b\"}", None, SystemTime::now()), Arc::clone(&hub));
         let loki = Loki::new(&settings).unwrap();
-        let (_, failure) = once(loki, &settings, &hub, move |loki| take(loki, &question, &of)).await.unwrap();
+        let (_told, stopped) = watch::channel(false);
+        let (_, failure) = once(loki, &settings, &hub, move |loki| take(loki, &question, &of, stopped)).await.unwrap();
         assert!(failure.unwrap().contains("no answer in time"));
         assert!(failed(&hub) && hub.fleets.is_deaf());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_answer_is_told_to_end() {
+        let (hub, listener) = (hub().await, TcpListener::bind("127.0.0.1:0").unwrap());
+        let (settings, (tell, stopped)) = (asking(&listener), watch::channel(false));
+        let loki = Loki::new(&settings).unwrap();
+        let reading = tokio::spawn(run(loki, settings, "{a=\"b\"}".to_owned(), Arc::clone(&hub), stopped));
+        let asked = tokio::task::spawn_blocking(move || listener.accept().unwrap()).await.unwrap();
+        tell.send(true).unwrap();
+        tokio::time::timeout(WITHIN / 2, reading).await.expect("an end before the answer").unwrap();
+        assert!(!failed(&hub) && !hub.fleets.is_deaf());
+        drop(asked);
     }
 
     #[test]
