@@ -130,3 +130,14 @@ fn a_browser_shows_the_pages_and_asks_for_nothing_else() {
         assert!(other.is_empty() && said.is_empty(), "{path}: {other:?} {said:?}");
     }
 }
+
+#[test]
+fn one_file_for_senders_and_readers_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), token_line("runner-1")).unwrap();
+    let path = file.path().to_str().unwrap();
+    let hub = Hub::start(&["--auth", &format!("tokens={path}"), "--page-tokens-file", path]);
+    hub.logged("nobody is let in who sends lines");
+    let answer = Client::connect(hub.address).post("runner-1", line(1).as_bytes());
+    assert_eq!((answer.status, answer.body.as_str()), (403, "reader\n"));
+}

@@ -104,9 +104,16 @@ pub(super) async fn hub(config: &Config, files: &mut Files) -> Result<(Arc<Hub>,
         OutMode::Dir(dir, _) => Some(dir.clone()),
         _ => None,
     });
+    let auth = auth(&config.auth, &trust, &mut files.tokens).await?;
+    let readers = config.readers.as_ref().map(|file| readers(file, &mut files.page_tokens)).transpose()?;
+    if let (Auth::Tokens(senders), Some(readers)) = (&auth, &readers)
+        && senders.are_all_among(readers)
+    {
+        tracing::warn!("nobody is let in who sends lines: each token of --auth tokens= is in --page-tokens-file too");
+    }
     let hub = Hub {
-        auth: auth(&config.auth, &trust, &mut files.tokens).await?,
-        readers: config.readers.as_ref().map(|file| readers(file, &mut files.page_tokens)).transpose()?,
+        auth,
+        readers,
         env: config.env.clone(),
         runners: Runners::new(config.pace),
         pace: config.pace,

@@ -1,4 +1,5 @@
-//! A file of hashed tokens: `sha256:<hex> <name> [<fleet>]` a line, `#` begins a comment. The name is a runner's, or a reader's.
+//! A file of hashed tokens: `sha256:<hex> <name> [<fleet>]` a line. A comment is `#` at a line's beginning or behind a
+//! space, for a name may have one. The name is a runner's, or a reader's.
 //!
 //! A token is looked up by a part of its hash and then compared whole in constant time. Whoever tries tokens can see at
 //! most how the hash of his own guess fares, and cannot choose that hash: nothing leads him from there to a token. A token
@@ -75,6 +76,14 @@ impl Tokens {
         self.table.read().unwrap_or_else(PoisonError::into_inner).count()
     }
 
+    /// Whether there are some, and each of them is among these others too.
+    #[must_use]
+    pub fn are_all_among(&self, others: &Self) -> bool {
+        let [these, others] =
+            [self, others].map(|tokens| Arc::clone(&tokens.table.read().unwrap_or_else(PoisonError::into_inner)));
+        these.count > 0 && these.senders.values().flatten().all(|(digest, _)| others.find(digest).is_some())
+    }
+
     /// Who this token belongs to.
     ///
     /// # Errors
@@ -92,9 +101,11 @@ impl Table {
     /// Names the first line that is not of the form; nothing of such a file is taken.
     pub fn parse(text: &str) -> Result<Self, TokensError> {
         let mut table = Self::default();
+        // What an editor puts before a text.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (at, line) in text.lines().enumerate() {
             let wrong = |problem| TokensError { line: at + 1, problem };
-            let line = line.split('#').next().unwrap_or_default().trim();
+            let line = without_comment(line).trim();
             if line.is_empty() {
                 continue;
             }
@@ -118,6 +129,13 @@ impl Table {
         let candidates = self.senders.get(&head(digest))?;
         candidates.iter().find(|(known, _)| bool::from(known.ct_eq(digest))).map(|(_, sender)| sender)
     }
+}
+
+/// A line up to its comment.
+fn without_comment(line: &str) -> &str {
+    let mut before = line.match_indices('#').filter_map(|(at, _)| line.get(..at));
+    let is_end = |before: &&str| before.is_empty() || before.ends_with(|c: char| c.is_ascii_whitespace());
+    before.find(is_end).unwrap_or(line)
 }
 
 /// A token as a tokens file has it.
@@ -195,6 +213,30 @@ mod tests {
         tokens.replace(Table::parse(&format!("{} runner-3", hashed("third"))).unwrap());
         assert!(tokens.sender("first").is_err());
         assert_eq!(tokens.sender("third"), Ok(sender("runner-3", None)));
+    }
+
+    #[test]
+    fn a_comment_begins_a_line_or_follows_a_space() {
+        let sender = |rest: &str| {
+            let text = format!("\u{feff}#{}\n{} {rest}", hashed("other"), hashed("a"));
+            Table::parse(&text).map(|table| Tokens::new(table).sender("a").map(|Sender { name, fleet }| (name, fleet)))
+        };
+        let is = |name: &str, fleet: Option<&str>| Ok(Ok((name.to_owned(), fleet.map(str::to_owned))));
+        assert_eq!(sender("pool#1 linux"), is("pool#1", Some("linux")));
+        assert_eq!(sender("pool#1 linux#2 # of pool#1"), is("pool#1", Some("linux#2")));
+        assert_eq!(sender("pool\t#1 linux"), is("pool", None));
+        assert_eq!(sender("# nobody").unwrap_err().problem, "the name is missing");
+    }
+
+    #[test]
+    fn tokens_are_among_others_where_all_of_them_are() {
+        let tokens = |of: &[&str]| {
+            let text: String = of.iter().map(|token| format!("{} r\n", hashed(token))).collect();
+            Tokens::new(Table::parse(&text).unwrap())
+        };
+        assert!(tokens(&["a"]).are_all_among(&tokens(&["a", "b"])));
+        assert!(!tokens(&["a", "b"]).are_all_among(&tokens(&["a"])));
+        assert!(!tokens(&[]).are_all_among(&tokens(&["a"])), "that is told by itself");
     }
 
     #[test]
