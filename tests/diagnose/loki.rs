@@ -155,6 +155,30 @@ fn a_pod_is_asked_for_and_its_lines_are_found_again() {
     );
 }
 
+/// Text and page name the same lines.
+#[test]
+fn a_page_cites_lines_of_loki_by_their_numbers() {
+    let loki = StandIn::plain(entries("r", &fixture("cpu-starve"), 1));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("page.html");
+    let (out, log, code) = printed(&loki, "{pod=\"r\"}", |args| args.html = Some(path.clone()));
+    assert_eq!((log.as_str(), code), ("", Code::Said));
+    let page = std::fs::read_to_string(path).unwrap();
+    let url = &loki.server.url;
+    let mut ranges = 0;
+    for cited in out.lines().filter_map(|line| line.split_once(&format!("[{url} seq="))?.1.strip_suffix(']')) {
+        let (first, last) = cited.split_once('-').map_or((cited, None), |(first, last)| (first, Some(last)));
+        assert!(page.contains(&format!("<a href=\"#line-1-{first}\">{url} seq={first}</a>")), "{cited}: {page}");
+        if let Some(last) = last {
+            ranges += 1;
+            assert!(page.contains(&format!("<a href=\"#line-1-{last}\">to {last}</a>")), "{cited}: {page}");
+        }
+    }
+    assert!(ranges > 0, "{out}");
+    assert!(page.contains(&format!("<span class=\"place\">{url} seq=2 cited</span>")), "{page}");
+    assert!(!page.contains(&format!("<span class=\"place\">{url}</span>")), "{page}");
+}
+
 #[test]
 fn a_runner_is_found_without_a_query() {
     let loki = StandIn::plain(many());

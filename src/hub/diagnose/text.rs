@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::hub::trail::Read;
 use crate::hub::trail::came::Set;
+use crate::hub::trail::slice::Place;
 
 use super::beside::Beside;
 use super::evidence::{Ending, Interval};
@@ -221,17 +222,24 @@ pub(super) fn alike(others: &[Other]) -> Vec<(String, Vec<&'static str>)> {
     groups
 }
 
+/// Where a line stood; by its number within its run where it has no place but the source.
+pub(super) fn place(read: &Read, place: Place, seq: u64) -> String {
+    let says = read.place(place);
+    if place.line == 0 { format!("{says} seq={seq}") } else { says }
+}
+
+/// The how-manieth line it is where it stood.
+pub(super) fn nth(place: Place, seq: u64) -> u64 {
+    if place.line == 0 { seq } else { place.line.into() }
+}
+
 /// The lines that say so: `[FILE:12-17]`, or `[SERVER seq=12-17]` where they have no place but that.
 fn cited(said: &Said, read: &Read, look: Look) -> String {
-    let place = |line: &Cited| {
-        let place = harmless(read.place(line.place));
-        if line.place.line == 0 { format!("{place} seq={}", line.seq) } else { place }
-    };
+    let place = |line: &Cited| harmless(self::place(read, line.place, line.seq));
     let lines = match said.lines.as_slice() {
         [] => return String::new(),
         [first, last] if first.place.source == last.place.source => {
-            let last = if last.place.line == 0 { last.seq } else { last.place.line.into() };
-            format!("{}-{last}", place(first))
+            format!("{}-{}", place(first), nth(last.place, last.seq))
         }
         lines => lines.iter().map(place).collect::<Vec<_>>().join(" "),
     };

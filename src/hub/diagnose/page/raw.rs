@@ -3,6 +3,7 @@
 use crate::hub::trail::Read;
 use crate::hub::trail::film::LAST_LINES;
 
+use super::super::text;
 use super::super::units::count;
 use super::Part;
 use super::markup::Markup;
@@ -33,7 +34,7 @@ pub(super) fn lines(html: &mut Markup, part: &Part, nth: u32, read: &Read) {
         due = seq.checked_add(1);
         html.tag("<li id=\"line-").number(nth).tag("-").number(seq).tag("\" class=\"");
         html.tag(if raw.is_cited { "cited" } else { "" }).tag(if raw.is_event { " event" } else { "" });
-        html.tag("\"><span class=\"place\">").text(&read.place(raw.place)).tag(if raw.is_cited {
+        html.tag("\"><span class=\"place\">").text(&text::place(read, raw.place, seq)).tag(if raw.is_cited {
             " cited"
         } else {
             ""

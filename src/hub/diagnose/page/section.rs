@@ -105,9 +105,9 @@ fn cited(html: &mut Markup, said: &Said, links: Links<'_>) {
             html.tag(" ");
         }
         if first.is_some_and(|first| first.seq != line.seq && first.place.source == line.place.source) {
-            html.tag("to ").number(line.place.line);
+            html.tag("to ").number(text::nth(line.place, line.seq));
         } else {
-            html.text(&links.read.place(line.place));
+            html.text(&text::place(links.read, line.place, line.seq));
         }
         html.tag(if is_below { "</a>" } else { "" });
     }
