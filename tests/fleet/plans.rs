@@ -5,7 +5,7 @@ use runner_vitals::hub::fleet::roll::Figure;
 use runner_vitals::hub::fleet::sizing::{Advice, Idle};
 use runner_vitals::hub::fleet::state::State;
 
-use crate::support::{HOUR, Trail, USUAL, fleet, seen, ts};
+use crate::support::{HOUR, NOON, Trail, USUAL, fleet, seen, ts};
 
 const MINUTE: i64 = 60_000;
 
@@ -226,6 +226,25 @@ fn what_is_always_idle_can_be_saved() {
     assert_eq!(idle(7, 19, 20), Some(Idle { idle: 19, share_tenths: 950, enough: 2, saves: 18 }));
     assert_eq!(idle(7, 9, 10).map(|idle| (idle.share_tenths, idle.saves)), Some((900, 0)), "not over 90 %");
     assert_eq!(idle(5, 19, 20), None, "always is longer");
+}
+
+/// Its probe began anew: the run before counts too.
+#[test]
+fn figures_go_back_to_the_first_line_of_any_run() {
+    let told = "event=phase phase=claimed runner.name=told runner.fleet=f boot.id=b";
+    for phase in [None, Some(told)] {
+        let mut trail = Trail::default();
+        let who = if phase.is_some() { "runner.name=told runner.fleet=f" } else { "runner.name=r runner.fleet=f" };
+        trail.probe(who, (0, 4 * MINUTE), MINUTE / 12);
+        trail.probe(who, (9 * MINUTE, 12 * MINUTE), MINUTE / 12);
+        phase.iter().for_each(|told| trail.line(90, 1, 10 * MINUTE, told));
+        let newest_first: String = trail.text.lines().rev().flat_map(|line| [line, "\n"]).collect();
+        for text in [trail.text, newest_first] {
+            let figures = fleet(&text, "", 12 * MINUTE).figures;
+            assert_eq!((figures.runners, figures.from_ms - NOON), (1, 0), "{phase:?}");
+            assert_eq!(figures.claims.mean_hundredths, Some(if phase.is_some() { 8 } else { 0 }));
+        }
+    }
 }
 
 #[test]

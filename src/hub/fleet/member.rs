@@ -52,7 +52,7 @@ pub struct Member {
     pub state: State,
     /// Since when, ms since 1970.
     pub since_ms: i64,
-    /// Its first line, or its boot.
+    /// Its first line, of whichever run, or its boot.
     pub first_ms: i64,
     /// Its last line.
     pub heard_ms: i64,
@@ -82,8 +82,8 @@ impl Member {
         if let Some((warm, created)) = walk.warm_ups.first_mut().zip(created) {
             warm.before_ms = before(warm, created);
         }
-        let probe = lives().filter(|life| life.stages.is_none()).filter_map(|life| Probe::of(life, clock.at_ms));
-        let probe = probe.max_by_key(|probe| probe.heard_ms);
+        let probes = || lives().filter(|life| life.stages.is_none()).filter_map(|life| Probe::of(life, clock.at_ms));
+        let probe = probes().max_by_key(|probe| probe.heard_ms);
         let told_ms = boots.iter().map(|boot| boot.heard_ms).max();
         let heard_ms = told_ms.max(probe.map(|probe| probe.heard_ms))?;
         if walk.now.is_none() {
@@ -94,6 +94,7 @@ impl Member {
         walk.end_span(clock.at_ms);
         walk.shrink();
         let first = walk.spans.first().map(|span| span.from_ms);
+        let first = probes().map(|probe| probe.first_ms).chain(first).min();
         let about = |get: fn(&Life) -> Option<&str>| latest(runner, get);
         Some(Self {
             name: runner.name.clone(),
@@ -102,7 +103,7 @@ impl Member {
             image: about(|life| life.about.as_ref()?.member.as_ref()?.image.as_deref()),
             state,
             since_ms,
-            first_ms: first.unwrap_or(since_ms).min(probe.map_or(i64::MAX, |probe| probe.first_ms)),
+            first_ms: first.unwrap_or(since_ms),
             heard_ms,
             spans: walk.spans,
             jobs: walk.jobs,
