@@ -235,13 +235,13 @@ pub(super) fn nth(place: Place, seq: u64) -> u64 {
 
 /// The lines that say so: `[FILE:12-17]`, or `[SERVER seq=12-17]` where they have no place but that.
 fn cited(said: &Said, read: &Read, look: Look) -> String {
-    let place = |line: &Cited| harmless(self::place(read, line.place, line.seq));
+    let stands = |line: &Cited| harmless(place(read, line.place, line.seq));
     let lines = match said.lines.as_slice() {
         [] => return String::new(),
         [first, last] if first.place.source == last.place.source => {
-            format!("{}-{}", place(first), nth(last.place, last.seq))
+            format!("{}-{}", stands(first), nth(last.place, last.seq))
         }
-        lines => lines.iter().map(place).collect::<Vec<_>>().join(" "),
+        lines => lines.iter().map(stands).collect::<Vec<_>>().join(" "),
     };
     look.paint(DIM, &format!("  [{lines}]"))
 }
