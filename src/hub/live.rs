@@ -17,7 +17,7 @@ use crate::hub::fleet::file::FleetFile;
 use crate::hub::fleet::member::Member;
 use crate::line::Line;
 
-use now::{FleetNow, Named, Now};
+use now::{Deaf, FleetNow, Named, Now};
 use one::{One, Sample};
 use tally::Tally;
 
@@ -75,7 +75,7 @@ pub struct Live {
     /// There was no room; until the next look nobody looks for it.
     is_full: bool,
     /// Logs cannot be read: that nothing is heard of those it is told by is not their silence.
-    is_deaf: bool,
+    deaf: Option<Deaf>,
     /// What happened before is not counted: somebody else did.
     began_ms: i64,
 }
@@ -85,16 +85,7 @@ impl Live {
     #[must_use]
     pub fn new(file: FleetFile, began_ms: i64) -> Self {
         let fleets = file.fleets.iter().map(|spec| (Arc::new(spec.key()), Tally::default())).collect();
-        Self {
-            members: HashMap::new(),
-            fleets,
-            file,
-            most: MEMBERS,
-            left_out: 0,
-            is_full: false,
-            is_deaf: false,
-            began_ms,
-        }
+        Self { members: HashMap::new(), fleets, file, most: MEMBERS, left_out: 0, is_full: false, deaf: None, began_ms }
     }
 
     /// Takes lines of a runner.
@@ -126,8 +117,8 @@ impl Live {
 
     /// Looks at who is silent, and forgets who is over. To be called every few seconds, and again at once where more are to be looked at.
     pub fn tick(&mut self, now_ms: i64) -> bool {
-        let Self { members, fleets, file, is_deaf, .. } = self;
-        let can_hear = |one: &One| one.has_token || !*is_deaf;
+        let Self { members, fleets, file, deaf, .. } = self;
+        let can_hear = |one: &One| one.has_token || deaf.is_none();
         let mut due = members.values_mut().filter(|one| one.look_ms <= now_ms && can_hear(one));
         for one in due.by_ref().take(AT_ONCE) {
             look(one, fleets, file, (self.began_ms, now_ms));
@@ -140,20 +131,21 @@ impl Live {
         is_more
     }
 
-    /// Logs could not be read.
-    pub fn tail_failed(&mut self) {
-        self.is_deaf = true;
+    /// Logs could not be read, and why.
+    pub fn tail_failed(&mut self, why: &'static str, now_ms: i64) {
+        let since_ms = self.deaf.map_or(now_ms, |deaf| deaf.since_ms);
+        self.deaf = Some(Deaf { since_ms, why });
     }
 
     /// Whether logs cannot be read.
     #[must_use]
     pub const fn is_deaf(&self) -> bool {
-        self.is_deaf
+        self.deaf.is_some()
     }
 
     /// Logs were read: where they could not be before, silence begins now.
     pub fn tail_read(&mut self, now_ms: i64) {
-        if std::mem::take(&mut self.is_deaf) {
+        if self.deaf.take().is_some() {
             self.members.values_mut().filter(|one| !one.has_token).for_each(|one| one.is_silent_from(now_ms));
         }
     }
@@ -181,6 +173,7 @@ impl Live {
             at_ms: now_ms,
             members: self.members.len(),
             left_out: self.left_out,
+            deaf: self.deaf,
             fleets: by_key.into_iter().map(fleet).collect(),
         }
     }

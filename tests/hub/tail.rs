@@ -127,12 +127,31 @@ fn a_report_that_cannot_be_read_is_not_one_of_nobody() {
 #[test]
 fn a_loki_that_refuses_is_told_and_asked_again() {
     let loki = StandIn::plain(vec![entry("pod-1", &of("aaaa", "event=phase phase=ready"))])
-        .with(|known| known.next.push_back(Instead::Answer(422, "no", None)));
+        .with(|known| known.next.extend([422, 404].map(|status| Instead::Answer(status, "no", None))));
     let hub = hub(&loki);
+    let page = || {
+        let head = format!("GET /fleet HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {}\r\n\r\n", token("runner-1"));
+        let mut client = Client::connect(hub.address);
+        client.say(head.as_bytes());
+        client.answer().unwrap().body
+    };
     until("the failure", || (reads(&hub, "failed") == 1).then_some(()));
+    let told = page();
+    assert!(told.contains("Logs cannot be read since 20") && told.contains("Loki refuses what --tail-query asks"));
+    assert!(!told.contains("127.0.0.1"), "{told}");
     until("the member", || figure(&hub, "members", ",state=\"ready\"").filter(|count| count == "1.0"));
     until("that both are told", || {
         let log = hub.log.lock().unwrap().join("\n");
         (log.contains("the latest lines cannot be read") && log.contains("can be read again")).then_some(())
     });
+    assert!(!page().contains("cannot be read"));
+    // Each reason is told, with the setting that it is of.
+    let log = hub.log.lock().unwrap();
+    let told: Vec<&String> = log.iter().filter(|line| line.contains("the latest lines cannot be read")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].contains("--tail-query, asked as {namespace=") && told[0].contains("|= `event=`: http"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("--tail-loki http") && told[1].contains("answered 404"), "{told:?}");
 }

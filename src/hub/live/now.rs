@@ -20,8 +20,19 @@ pub struct Now {
     pub members: usize,
     /// Batches of lines of runners for which there was no room.
     pub left_out: u64,
+    /// Logs cannot be read.
+    pub deaf: Option<Deaf>,
     /// Each.
     pub fleets: Vec<FleetNow>,
+}
+
+/// That logs cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deaf {
+    /// Since when, ms since 1970.
+    pub since_ms: i64,
+    /// Why, as it was last.
+    pub why: &'static str,
 }
 
 /// A member by name.

@@ -9,7 +9,7 @@ use crate::hub::diagnose::units::at;
 use crate::hub::fleet::figures::Key;
 use crate::hub::fleet::state::State;
 
-use super::now::{FleetNow, Named, Now};
+use super::now::{Deaf, FleetNow, Named, Now};
 use super::tally::{CAUSES, STATUSES, Times};
 
 /// Members of a fleet that are named.
@@ -25,6 +25,11 @@ pub fn html(now: &Now, named: &BTreeMap<Key, Vec<Named>>) -> String {
         .tag(STYLE)
         .tag("</style>\n</head>\n<body>\n");
     page.tag("<h1>Fleets at ").text(&at(now.at_ms)).tag("</h1>\n");
+    if let Some(Deaf { since_ms, why }) = now.deaf {
+        page.tag("<p><strong>Logs cannot be read since ").text(&at(since_ms)).tag(": ").text(why);
+        page.tag(".</strong> Whom they tell of stands here as it was then, and is not taken to be lost. ");
+        page.tag("The hub's own log says more.</p>\n");
+    }
     if now.left_out > 0 {
         page.tag("<p><strong>")
             .number(now.left_out)
@@ -151,6 +156,18 @@ mod tests {
     use super::super::{Batch, Clock, Live};
     use super::*;
     use crate::hub::fleet::file::FleetFile;
+
+    #[test]
+    fn that_logs_cannot_be_read_is_told_while_it_is_so() {
+        let mut live = Live::new(FleetFile::default(), 0);
+        let page = |live: &Live| html(&live.now(65_000), &live.named(65_000, NAMED));
+        let says = "Logs cannot be read since 1970-01-01T00:00:05.000Z: ";
+        live.tail_failed("one", 5000);
+        live.tail_failed("another", 9000);
+        assert!(page(&live).contains(&format!("{says}another.")), "{}", page(&live));
+        live.tail_read(10_000);
+        assert!(!page(&live).contains("cannot be read"));
+    }
 
     #[test]
     fn what_guests_say_makes_no_element() {

@@ -48,9 +48,9 @@ impl Fleets {
         self.lock().take(&batch, since_1970_ms(now));
     }
 
-    /// Loki could not be read.
-    pub fn tail_failed(&self) {
-        self.lock().tail_failed();
+    /// Loki could not be read at `now`.
+    pub fn tail_failed(&self, why: &'static str, now: SystemTime) {
+        self.lock().tail_failed(why, since_1970_ms(now));
     }
 
     /// Whether that is so.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::hub::credentials::Credentials;
 use crate::hub::trail::Book;
 use crate::hub::trail::loki::question::since_1970_ns;
-use crate::hub::trail::loki::{self, Loki, Question, Reading};
+use crate::hub::trail::loki::{self, Fault, Loki, LokiError, Question, Reading};
 use crate::net::client::Matcher;
 use crate::url::Url;
 
@@ -77,23 +77,24 @@ pub async fn run(
     mut stopped: watch::Receiver<bool>,
 ) {
     let mut read_until: Option<SystemTime> = None;
-    let mut was_well = true;
+    let mut told_of: Option<String> = None;
     loop {
         let now = SystemTime::now();
         let (question, of) = (question(&query, read_until, now), Arc::clone(&hub));
         let ends = stopped.clone();
-        let reading = once(loki, &settings, &hub, move |loki| take(loki, &question, &of, ends));
+        let asked = question.query.clone();
+        let reading = once(loki, &settings, &hub, &asked, move |loki| take(loki, &question, &of, ends));
         let Some((next, failure)) = reading.await else { return };
         loki = next;
         match &failure {
             None => read_until = Some(now),
-            Some(error) if was_well => tracing::error!(error, "the latest lines cannot be read"),
+            Some(error) if told_of != failure => tracing::error!(error, "the latest lines cannot be read"),
             Some(_) => {}
         }
-        if !was_well && failure.is_none() {
+        if told_of.is_some() && failure.is_none() {
             tracing::info!("the latest lines can be read again");
         }
-        was_well = failure.is_none();
+        told_of = failure;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = told(&mut stopped) => return,
@@ -106,16 +107,17 @@ async fn once(
     loki: Loki,
     settings: &loki::Settings,
     hub: &Hub,
+    asked: &str,
     take: impl FnOnce(Loki) -> Option<(Loki, Reading)> + Send + 'static,
 ) -> Option<(Loki, Option<String>)> {
     match tokio::task::spawn_blocking(move || take(loki)).await {
         Ok(None) => None,
         Ok(Some((loki, reading))) => {
             hub.metrics.tail(result(&reading));
-            Some((loki, reading.failure.map(|(error, _)| error.to_string())))
+            Some((loki, reading.failure.map(|(error, _)| of_setting(&error, asked))))
         }
         Err(bug) if bug.is_panic() => {
-            hub.fleets.tail_failed();
+            hub.fleets.tail_failed("a bug in the hub", SystemTime::now());
             hub.metrics.tail("failed");
             Some((anew(settings).await, Some(bug.to_string())))
         }
@@ -151,12 +153,29 @@ fn take(mut loki: Loki, question: &Question, hub: &Hub, mut stopped: watch::Rece
             () = told(&mut stopped) => None,
         }
     })?;
-    match reading.failure {
+    match &reading.failure {
         None => hub.fleets.tail_read(SystemTime::now()),
-        Some(_) => hub.fleets.tail_failed(),
+        Some((error, _)) => hub.fleets.tail_failed(plainly(error.fault), SystemTime::now()),
     }
     hub.fleets.take_tail(&book.into_tail(), SystemTime::now());
     Some((loki, reading))
+}
+
+/// An error with the setting that it is of: the query as it was sent, which can have a filter more than what was set.
+fn of_setting(error: &LokiError, asked: &str) -> String {
+    match error.fault {
+        Fault::Query => format!("--tail-query, asked as {asked}: {error}"),
+        Fault::Setting | Fault::Unavailable => format!("--tail-loki {error}"),
+    }
+}
+
+/// The same on a page, which is shown to more than read the log: neither who was asked nor what was answered.
+fn plainly(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Query => "Loki refuses what --tail-query asks",
+        Fault::Setting => "what stands at --tail-loki does not answer as Loki, or does not let the hub in",
+        Fault::Unavailable => "Loki does not answer at --tail-loki",
+    }
 }
 
 /// What is asked at `now` where everything was read up to a time.
@@ -214,7 +233,7 @@ mod tests {
         let (hub, listener) = (hub().await, TcpListener::bind("127.0.0.1:0").unwrap());
         let settings = asking(&listener);
         let loki = Loki::new(&settings).unwrap();
-        let (loki, failure) = once(loki, &settings, &hub, |_| panic!("one of the tail")).await.unwrap();
+        let (loki, failure) = once(loki, &settings, &hub, "", |_| panic!("one of the tail")).await.unwrap();
         assert!(failure.unwrap().contains("one of the tail"));
         assert!(failed(&hub) && hub.fleets.is_deaf(), "whom no line comes from is not taken to be silent");
         let of = Arc::clone(&hub);
@@ -222,7 +241,7 @@ mod tests {
             of.fleets.tail_read(SystemTime::now());
             Some((loki, Reading::default()))
         };
-        let (_, failure) = once(loki, &settings, &hub, well).await.unwrap();
+        let (_, failure) = once(loki, &settings, &hub, "", well).await.unwrap();
         assert!(failure.is_none() && !hub.fleets.is_deaf());
     }
 
@@ -234,8 +253,10 @@ mod tests {
         let (question, of) = (question("{a=\"b\"}", None, SystemTime::now()), Arc::clone(&hub));
         let loki = Loki::new(&settings).unwrap();
         let (_told, stopped) = watch::channel(false);
-        let (_, failure) = once(loki, &settings, &hub, move |loki| take(loki, &question, &of, stopped)).await.unwrap();
-        assert!(failure.unwrap().contains("no answer in time"));
+        let (_, failure) =
+            once(loki, &settings, &hub, "", move |loki| take(loki, &question, &of, stopped)).await.unwrap();
+        let failure = failure.unwrap();
+        assert!(failure.starts_with("--tail-loki http") && failure.contains("no answer in time"), "{failure}");
         assert!(failed(&hub) && hub.fleets.is_deaf());
     }
 

@@ -128,7 +128,7 @@ fn who_is_read_from_loki_is_not_silent_while_that_cannot_be_read() {
     stage.pass(60);
     stage.is_found("a", "k3x9", "event=about");
     stage.is(&[(State::Claimed, 1), (State::Lost, 1)]);
-    stage.live.tail_failed();
+    stage.live.tail_failed("no answer", stage.now_ms);
     stage.pass(900);
     stage.is(&[(State::Claimed, 1), (State::Lost, 1)]);
     stage.live.tail_read(stage.now_ms);
