@@ -14,11 +14,17 @@ use super::{Clock, KEPT_MS};
 
 mod count;
 
-/// Nobody is silent sooner, ms: that is when one is looked at again of whom nothing new was heard.
+/// No probe whose lines come from it is silent sooner, ms: that is when one is looked at again of whom nothing new was heard.
+const PROBE_QUIET_MS: i64 = 30_000;
+
+/// Nobody else, ms: no heartbeat is sooner missed, and lines of logs are late by their collector, by Loki and by the reading of it.
 const QUIET_MS: i64 = 60_000;
 
-/// Nor oftener than this, ms.
-const AGAIN_MS: i64 = 10_000;
+/// Who is silent is not looked at oftener than this, ms.
+const AGAIN_MS: i64 = 5000;
+
+/// Nor who is lost, ms.
+const LOST_AGAIN_MS: i64 = 10_000;
 
 /// What a guest's clock is off by is that of its latest line where it was so much less before, ms: its clock was put back.
 const PUT_BACK_MS: i64 = 600_000;
@@ -150,9 +156,15 @@ impl One {
             self.heard.sample(sign, || OfRunner::of(text));
         }
         if self.is.state.is_alive() {
-            self.look_ms = now_ms.saturating_add(QUIET_MS);
+            self.look_ms = now_ms.saturating_add(self.quiet_ms());
         }
         !lines.is_empty() || self.is.state == State::Lost || !self.is_member
+    }
+
+    /// It is not silent sooner, ms.
+    fn quiet_ms(&self) -> i64 {
+        let has_probe = || self.heard.runner().runs.iter().any(|(run, _)| *run != RunId::NONE);
+        if self.has_token && has_probe() { PROBE_QUIET_MS } else { QUIET_MS }
     }
 
     /// The least that it is behind is what its clock is: what is more was the way of a line.
@@ -194,10 +206,11 @@ impl One {
         self.is_member = true;
         self.lost_ms = (member.state == State::Lost).then(|| self.lost_ms.unwrap_or(now_ms));
         let quiet_ms = now_ms.saturating_sub(self.heard_ms);
-        let again_ms = if quiet_ms < QUIET_MS { QUIET_MS - quiet_ms } else { (quiet_ms / 8).max(AGAIN_MS) };
+        let least_ms = self.quiet_ms();
+        let again_ms = if quiet_ms < least_ms { least_ms - quiet_ms } else { (quiet_ms / 8).max(AGAIN_MS) };
         self.look_ms = now_ms.saturating_add(again_ms);
         if self.lost_ms.is_some() {
-            self.look_ms = now_ms.saturating_add(AGAIN_MS);
+            self.look_ms = now_ms.saturating_add(LOST_AGAIN_MS);
         }
         self.is = Is {
             state: member.state,

@@ -15,6 +15,34 @@ fn who_tells_nothing_that_is_known_is_looked_at_seldom_and_goes() {
     assert_eq!(stage.live.now(stage.now_ms).members, 0);
 }
 
+/// How long after its last line it is lost, s.
+fn lost_after(stage: &mut Stage) -> i64 {
+    (1..60)
+        .map(|nth| nth * 5)
+        .find(|_| {
+            stage.pass(5);
+            stage.fleet().members.contains_key(&State::Lost)
+        })
+        .unwrap()
+}
+
+#[test]
+fn a_probe_that_sends_is_lost_soon_and_one_that_a_log_tells_of_not_before_its_lines_can_be_there() {
+    let mut stage = Stage::new(spec(LINUX));
+    stage.says("a", "event=start interval.ms=5000");
+    stage.says("a", "phase=claimed boot.id=b uptime.ms=9000");
+    stage.sample("a");
+    assert_eq!(lost_after(&mut stage), 40, "30 s behind the next that was due");
+    let mut stage = Stage::new(spec(LINUX));
+    stage.is_found("a", "k3x9", "event=start interval.ms=5000");
+    assert_eq!(lost_after(&mut stage), 60);
+    let mut stage = Stage::new(spec(LINUX));
+    stage.says("a", "phase=ready boot.id=b uptime.ms=9000 waited.ms=20000 waited.from=ready");
+    stage.pass(20);
+    stage.says("a", "phase=ready boot.id=b uptime.ms=29000 waited.ms=40000 waited.from=ready");
+    assert_eq!(lost_after(&mut stage), 70, "three beats, and a minute at least");
+}
+
 #[test]
 fn a_clock_that_is_put_back_is_no_silence() {
     let mut stage = Stage::new(spec(LINUX));
