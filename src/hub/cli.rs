@@ -32,3 +32,20 @@ pub enum Task {
     /// Print what a tokens file says of a token, which is read from stdin
     HashToken,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_to_be_nothing_is_an_error_of_its_setting() {
+        for (words, says) in [
+            (&["diagnose", "--runner", ""][..], "'--runner <NAME>'"),
+            (&["diagnose", "--loki", "http://loki", "--since", "0"], "'--since <DURATION>'"),
+            (&["serve", "--auth", "none", "--loki", "http://loki", "--loki-tenant", ""], "'--loki-tenant <ID>'"),
+        ] {
+            let error = Cli::try_parse_from([&["vitals-hub"], words].concat()).unwrap_err().to_string();
+            assert!(error.contains(says), "{words:?}: {error}");
+        }
+    }
+}

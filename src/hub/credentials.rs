@@ -15,6 +15,15 @@ pub enum Credentials {
     Basic(NamedFile),
 }
 
+/// Reads a tenant: what a header can have, and not nothing.
+///
+/// # Errors
+/// When it is not that.
+pub fn parse_tenant(text: &str) -> Result<String, String> {
+    let is_good = !text.is_empty() && HeaderValue::from_str(text).is_ok();
+    is_good.then(|| text.to_owned()).ok_or_else(|| "a tenant is a word that a header can have".to_owned())
+}
+
 impl Credentials {
     /// What stands in the file now, as the `Authorization` header has it. Spaces and newlines around it do not count.
     ///

@@ -33,6 +33,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::trail::film::Film;
 use super::trail::loki::question::{OF_ALL, of_runner};
@@ -59,7 +60,7 @@ pub struct Args {
     #[command(flatten)]
     pub loki: LokiArgs,
     /// Only this runner
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub runner: Option<String>,
     /// One row a life, by time of death, and totals by cause; a name that is given to one guest after another has a row for each boot,
     /// and where a boot has one job after another, for each job

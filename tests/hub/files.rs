@@ -51,6 +51,18 @@ fn a_file_that_cannot_be_read_is_told_with_its_setting_at_the_start() {
 }
 
 #[test]
+fn an_address_in_use_is_told_with_its_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (flag, others) in [("--listen", &[][..]), ("--metrics-listen", &["--listen", "127.0.0.1:0"])] {
+        let out = command().args(["serve", "--auth", "none", flag, &address]).args(others).output().unwrap();
+        let said = String::from_utf8(out.stderr).unwrap();
+        let is_named = said.lines().last().unwrap().starts_with(&format!("vitals-hub: {flag} {address}: "));
+        assert!(out.status.code() == Some(71) && is_named, "{flag}: {:?} {said}", out.status);
+    }
+}
+
+#[test]
 fn every_setting_of_a_file_is_among_them() {
     let help = String::from_utf8(command().args(["serve", "--help"]).output().unwrap().stdout).unwrap();
     let flags = help.lines().filter_map(|line| Some(line.split_once("--")?.1.split_once(" <FILE>")?.0));

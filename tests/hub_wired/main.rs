@@ -153,11 +153,11 @@ fn a_wrong_setting_ends_it_with_a_reason() {
     for (flags, says) in [
         (
             &["--auth", "kubernetes", "--audience", "a", "--namespace", "n", "--kubeconfig", "/no/such/file"][..],
-            "/no/such/file",
+            "--kubeconfig /no/such/file",
         ),
         (&["--auth", "jwks=/no/such/file", "--audience", "a", "--issuer", "i", "--namespace", "n"], "/no/such/file"),
-        (&["--auth", "none", "--loki", "http://loki", "--loki-token-file", "f"], "https"),
-        (&["--auth", "none", "--loki", "http://loki", "--loki-label", "runner=x"], "runner"),
+        (&["--auth", "none", "--loki", "http://loki", "--loki-token-file", "f"], "--loki http://loki"),
+        (&["--auth", "none", "--loki", "http://loki", "--loki-label", "runner=x"], "--loki-label \"runner\""),
         (&["--auth", "kubernetes"], "--audience"),
         (&["--auth", "kubernetes", "--audience", "a"], "--namespace"),
     ] {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::hub::credentials::Credentials;
+use clap::builder::NonEmptyStringValueParser;
+
+use crate::hub::credentials::{Credentials, parse_tenant};
 use crate::hub::named::NamedFile;
 use crate::hub::trail::loki::question::{of_pod, parse_time, since_1970_ns};
 use crate::hub::trail::loki::{Question, Settings};
@@ -28,13 +30,13 @@ pub struct LokiArgs {
     #[arg(long, value_name = "URL")]
     pub loki: Option<String>,
     /// The lines of this Pod, where it is a label of streams: {pod="NAME"} |= "RUNNER_VITALS"
-    #[arg(long, value_name = "NAME", requires = "loki", group = "what")]
+    #[arg(long, value_name = "NAME", requires = "loki", group = "what", value_parser = NonEmptyStringValueParser::new())]
     pub pod: Option<String>,
     /// The lines that this log query finds
-    #[arg(long, value_name = "LOGQL", requires = "loki", group = "what")]
+    #[arg(long, value_name = "LOGQL", requires = "loki", group = "what", value_parser = NonEmptyStringValueParser::new())]
     pub query: Option<String>,
     /// How far back, from now or from --to: 90m, 6h, 2days [default: 24h]
-    #[arg(long, value_name = "DURATION", requires = "loki", conflicts_with = "from", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", requires = "loki", conflicts_with = "from", value_parser = parse_since)]
     pub since: Option<Duration>,
     /// Lines from this time on, like 2026-06-04T12:00:00Z or 2026-06-04T14:00:00+02:00 (RFC 3339), by Loki's clock
     #[arg(long, value_name = "TIME", requires = "loki", value_parser = parse_time)]
@@ -47,7 +49,7 @@ pub struct LokiArgs {
     #[arg(long, value_name = "TIME", requires = "loki", value_parser = parse_time)]
     pub to: Option<SystemTime>,
     /// Tenant in Loki: the header X-Scope-OrgID
-    #[arg(long, alias = "tenant", value_name = "ID", requires = "loki")]
+    #[arg(long, alias = "tenant", value_name = "ID", requires = "loki", value_parser = parse_tenant)]
     pub loki_tenant: Option<String>,
     /// File with a bearer token for Loki
     #[arg(long, value_name = "FILE", requires = "loki", conflicts_with = "loki_basic_auth_file")]
@@ -98,16 +100,25 @@ impl LokiArgs {
         let file = |setting, path: &Option<PathBuf>| path.clone().map(|path| NamedFile::new(setting, path));
         let token = file("--loki-token-file", &self.loki_token_file).map(Credentials::Bearer);
         let basic = file("--loki-basic-auth-file", &self.loki_basic_auth_file).map(Credentials::Basic);
+        let credentials = token.or(basic);
+        if credentials.is_some() && url.is_exposed() {
+            return Err(format!("--loki {url}: credentials in the clear can be read on the way: use https"));
+        }
         let settings = Settings {
             url,
             tenant: self.loki_tenant.clone(),
-            credentials: token.or(basic),
+            credentials,
             ca_file: self.ca_file.clone(),
             proxies: Matcher::from_env(),
             within: WITHIN,
         };
         Ok(Some((settings, question)))
     }
+}
+
+fn parse_since(text: &str) -> Result<Duration, String> {
+    let since = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if since.is_zero() { Err("nothing is asked for".to_owned()) } else { Ok(since) }
 }
 
 #[cfg(test)]
@@ -156,6 +167,11 @@ mod tests {
             ("x --loki http://loki --pod p --loki-token-file a --loki-basic-auth-file b", "cannot be used with"),
             ("x --loki http://loki --pod p --to 2026-06-01T00:00:00Z --from 2026-06-02T00:00:00Z", "not before"),
             ("x --loki http://loki --pod p --since tomorrow", "--since"),
+            ("x --loki http://loki --pod p --since 0s", "'--since <DURATION>': nothing"),
+            ("x --loki http://loki --pod=", "'--pod <NAME>'"),
+            ("x --loki http://loki --query=", "'--query <LOGQL>'"),
+            ("x --loki http://loki --pod p --loki-tenant=", "'--loki-tenant <ID>': a tenant is"),
+            ("x --loki http://loki?k=secret --pod p --loki-token-file f", "--loki http://loki"),
             ("x --loki http://u:secret@loki?key=secret --pod p", "credentials do not belong"),
         ] {
             let error = asked(flags).unwrap_err();

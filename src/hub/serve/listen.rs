@@ -92,12 +92,12 @@ pub async fn serve(port: Port, mut stop: watch::Receiver<bool>) {
     let _ = places.acquire_many(max_connections).await;
 }
 
-/// The address as the system gave it.
+/// The address of a setting as the system gave it.
 ///
 /// # Errors
-/// With the address: when it cannot be listened at.
-pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let with_address = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+/// With the setting and the address: when it cannot be listened at.
+pub async fn bind(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    let with_address = |error: io::Error| io::Error::new(error.kind(), format!("{setting} {address}: {error}"));
     TcpListener::bind(address).await.map_err(with_address)
 }
 

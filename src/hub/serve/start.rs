@@ -134,7 +134,7 @@ pub(super) async fn hub(config: &Config, files: &mut Files) -> Result<(Arc<Hub>,
 pub(super) async fn port(config: &Config, hub: &Arc<Hub>, tls: Option<&Arc<Tls>>) -> Result<Port, ServeError> {
     let side = if config.metrics_listen.is_some() { Side::Own } else { Side::Shared };
     let max_connections = connections(config.max_connections)?;
-    let listener = listen::bind(config.listen).await?;
+    let listener = listen::bind("--listen", config.listen).await?;
     let address = listener.local_addr()?;
     tracing::info!(%address, tls = tls.is_some(), path = config.path, connections = max_connections, "listening");
     if tls.is_none() && !address.ip().to_canonical().is_loopback() {
@@ -149,7 +149,7 @@ pub(super) async fn port(config: &Config, hub: &Arc<Hub>, tls: Option<&Arc<Tls>>
 pub(super) async fn side_port(config: &Config, hub: &Arc<Hub>) -> Result<Option<Port>, ServeError> {
     const CONNECTIONS: u32 = 64;
     let Some(address) = config.metrics_listen else { return Ok(None) };
-    let listener = listen::bind(address).await?;
+    let listener = listen::bind("--metrics-listen", address).await?;
     tracing::info!(address = %listener.local_addr()?, "metrics");
     let (router, metrics) = (super::side_routes(hub), Arc::clone(&hub.metrics));
     Ok(Some(Port { listener, router, tls: None, max_connections: CONNECTIONS, metrics }))

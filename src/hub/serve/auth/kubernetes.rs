@@ -150,8 +150,8 @@ struct Turns {
 impl fmt::Display for KubernetesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAudience => f.write_str("a token is only good with an audience to expect"),
-            Self::NotInCluster(error) => write!(f, "not in a cluster, and no kubeconfig given: {error}"),
+            Self::NoAudience => f.write_str("--audience: a token is only good with an audience to expect"),
+            Self::NotInCluster(error) => write!(f, "not in a cluster, and no --kubeconfig given: {error}"),
             Self::Kubeconfig { path, error } => write!(f, "--kubeconfig {}: {error}", path.display()),
         }
     }

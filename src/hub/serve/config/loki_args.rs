@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ConfigError;
+use crate::hub::credentials::parse_tenant;
 use crate::hub::named::NamedFile;
 use crate::hub::serve::out::loki::{Credentials, Patience, Settings};
 use crate::url::{Url, without_secrets};
@@ -17,7 +18,7 @@ pub(super) struct LokiArgs {
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = parse_label, requires = "loki")]
     loki_label: Vec<(String, String)>,
     /// Tenant in Loki: the header X-Scope-OrgID
-    #[arg(long, value_name = "ID", requires = "loki")]
+    #[arg(long, value_name = "ID", requires = "loki", value_parser = parse_tenant)]
     loki_tenant: Option<String>,
     /// File with a bearer token for Loki
     #[arg(long, value_name = "FILE", requires = "loki", conflicts_with = "loki_basic_auth_file")]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::ConfigError;
-use crate::hub::credentials::Credentials;
+use crate::hub::credentials::{Credentials, parse_tenant};
 use crate::hub::named::NamedFile;
 use crate::hub::serve::tail::Settings;
 use crate::url::{Url, without_secrets};
@@ -18,7 +18,7 @@ pub(super) struct TailArgs {
     #[arg(long, value_name = "LOGQL", requires = "tail_loki")]
     tail_query: Option<String>,
     /// Tenant in that Loki: the header X-Scope-OrgID
-    #[arg(long, value_name = "ID", requires = "tail_loki")]
+    #[arg(long, value_name = "ID", requires = "tail_loki", value_parser = parse_tenant)]
     tail_loki_tenant: Option<String>,
     /// File with a bearer token for that Loki
     #[arg(long, value_name = "FILE", requires = "tail_loki", conflicts_with = "tail_loki_basic_auth_file")]

@@ -69,9 +69,9 @@ pub enum LokiError {
 impl fmt::Display for LokiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Label { name, problem } => write!(f, "label {name:?}: {problem}"),
-            Self::Tenant => f.write_str("a tenant is a word that a header can have"),
-            Self::Exposed(url) => write!(f, "{url}: credentials in the clear can be read on the way: use https"),
+            Self::Label { name, problem } => write!(f, "--loki-label {name:?}: {problem}"),
+            Self::Tenant => f.write_str("--loki-tenant: a tenant is a word that a header can have"),
+            Self::Exposed(url) => write!(f, "--loki {url}: credentials in the clear can be read on the way: use https"),
         }
     }
 }
