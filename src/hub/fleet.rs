@@ -76,8 +76,10 @@ impl Args {
         let question = self.loki.question(now, Some(OF_ALL.to_owned()))?;
         let file = self.fleets.as_deref().map(FleetFile::read).transpose();
         let file = file.map_err(|error| format!("--fleets {}", harmless(error.to_string())))?;
-        let refused = self.html.as_deref().and_then(sheet::refusal);
-        refused.map_or(Ok((question, file.unwrap_or_default())), Err)
+        match self.html.as_deref().and_then(sheet::refusal) {
+            Some(why) => Err(why),
+            None => Ok((question, file.unwrap_or_default())),
+        }
     }
 
     fn settings(&self) -> Settings {
